@@ -1,0 +1,104 @@
+//! Where a backend Service runs, and what has been learnt about each place.
+//! The state of an endpoint outlives snapshots: `discovery/apply` hands the same `Arc` on while the endpoint's content is the same.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64},
+    },
+    time::Duration,
+};
+
+use crate::{Origin, SpiffeId};
+
+/// How an endpoint is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Algorithm {
+    /// Power of two choices by peak-sensitive latency average times requests in flight.
+    #[default]
+    PeakEwma,
+    /// Power of two choices by requests in flight.
+    LeastRequest,
+    /// Each in turn.
+    RoundRobin,
+    /// Uniformly at random.
+    Random,
+}
+
+/// Traffic settings of a Service as a chosen backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackendTraffic {
+    /// How an endpoint is chosen.
+    pub algorithm: Algorithm,
+    /// Longest wait for a connection. Default 5 s.
+    pub connect_timeout: Duration,
+    /// An idle pooled connection is closed after this. Default 1 h.
+    pub idle_timeout: Duration,
+    /// Which objects set what, for explain.
+    pub origins: Vec<Origin>,
+}
+
+impl Default for BackendTraffic {
+    fn default() -> Self {
+        Self {
+            algorithm: Algorithm::default(),
+            connect_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(3600),
+            origins: Vec::new(),
+        }
+    }
+}
+
+/// A port of a backend Service with its endpoints: what a route's `backendRef` comes to.
+#[derive(Debug)]
+pub struct Backend {
+    /// "namespace/service:port", its key in the snapshot.
+    pub key: Arc<str>,
+    /// "namespace/service".
+    pub service: Box<str>,
+    /// Port of the Service.
+    pub port: u16,
+    /// Ready endpoints; empty = 503.
+    pub endpoints: Vec<Arc<Endpoint>>,
+    /// How calls to it behave.
+    pub traffic: BackendTraffic,
+    /// The turn of the round robin; survives snapshots.
+    pub turn: Arc<AtomicU32>,
+}
+
+/// One place where a Service runs.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// Unique in this process and never used again: the key of pools.
+    pub id: u64,
+    /// "namespace/name".
+    pub workload: Arc<str>,
+    /// The inbound listener of its sidecar; the process itself when `identity` is `None`.
+    pub address: SocketAddr,
+    /// Whom the peer must prove to be. `None` only where no mutual TLS is promised: plaintext HTTP/1.1.
+    pub identity: Option<Arc<SpiffeId>>,
+    /// SNI of the connection, `<workload>.<namespace>.<trust domain>`.
+    pub server_name: Arc<str>,
+    /// Port of the process, told to its sidecar.
+    pub target_port: u16,
+    /// Zone, may be empty.
+    pub zone: Box<str>,
+    /// What was learnt about it.
+    pub state: Arc<EndpointState>,
+}
+
+/// What was learnt about an endpoint; written by the workers, read by the balancer. All times are nanoseconds of the caller's clock.
+#[derive(Debug, Default)]
+pub struct EndpointState {
+    /// Requests in flight.
+    pub in_flight: AtomicU32,
+    /// Peak-sensitive moving average of the latency, nanoseconds; 0 = never measured.
+    pub ewma_nanos: AtomicU64,
+    /// When `ewma_nanos` was last changed.
+    pub ewma_at_nanos: AtomicU64,
+    /// Not to be chosen before this moment (after a refused dial); 0 = never ejected.
+    pub ejected_until_nanos: AtomicU64,
+    /// Refused dials in a row; each doubles the ejection.
+    pub failures: AtomicU32,
+}

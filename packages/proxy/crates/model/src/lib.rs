@@ -1,0 +1,38 @@
+//! The immutable world that the data path reads, and the one request model that every stage shares.
+//!
+//! `discovery` writes a [`Snapshot`], `proxy` reads it; they meet only here, in [`World`].
+//! No I/O, no decision: deciding is the job of `plait-decide`.
+
+mod cell;
+mod endpoint;
+mod head;
+mod mesh;
+mod name;
+mod path;
+mod peer;
+mod policy;
+mod reason;
+mod route;
+mod route_table;
+mod snapshot;
+mod workload;
+
+pub use cell::{Demand, DiscoveryUnavailable, Lookup, World};
+pub use endpoint::{Algorithm, Backend, BackendTraffic, Endpoint, EndpointState};
+pub use head::{Headers, RequestHead, ResponseHead};
+pub use mesh::{AccessLog, AccessLogFilter, DefaultPolicy, Egress, Limits, Mesh, MtlsMode};
+pub use name::{DestinationKey, ObjectRef, Origin, split_authority};
+pub use path::{PathError, canonical_path};
+pub use peer::{Peer, SpiffeError, SpiffeId};
+pub use policy::{Action, Operation, Policy, PolicyHeader, PolicyRule, Source};
+pub use reason::Reason;
+pub use route::{
+    CallTraffic, Filter, Filters, HeaderModifier, Mirror, PathMatch, PathRewrite, Redirect, Retries, RetryBudget, RouteMatch, Rule,
+    UrlRewrite, ValueMatch, WeightedBackend,
+};
+pub use route_table::{Candidate, RouteTable};
+pub use snapshot::{Destination, DestinationPort, Protocol, Snapshot};
+pub use workload::{Bind, PolicyBinding, Workload, WorkloadPort};
+
+/// A hash map with the data path's hasher: fast, seeded at random per process.
+pub type Map<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;

@@ -1,0 +1,128 @@
+//! Every reason for which the mesh itself answers; stable words that people search for.
+
+/// Why the mesh answered instead of the destination. `as_str` is the stable code that callers, logs and metrics see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The request was malformed or its framing ambiguous.
+    BadRequest,
+    /// The head was longer than the limit, or had too many fields.
+    HeadTooLarge,
+    /// No rule of the route matched.
+    RouteNotFound,
+    /// The chosen backend does not exist or cannot serve.
+    BackendNotFound,
+    /// The Service exists but the port is none of its ports.
+    PortNotFound,
+    /// The backend has no ready endpoint.
+    NoReadyEndpoint,
+    /// The connection to the process, or to its sidecar, was refused or timed out.
+    UpstreamUnreachable,
+    /// The connection broke before the answer.
+    UpstreamReset,
+    /// The answer was no valid HTTP.
+    UpstreamProtocolError,
+    /// The destination could not prove the identity that it must have.
+    UpstreamIdentity,
+    /// `timeouts.request` ran out.
+    RequestTimeout,
+    /// `timeouts.attempt` ran out.
+    AttemptTimeout,
+    /// A policy denied the call.
+    PolicyDenied,
+    /// The caller has no identity and the mesh asks for one.
+    Unauthenticated,
+    /// The mesh does not know the destination and `egress` is Deny.
+    EgressDenied,
+    /// The control plane did not say whether the destination belongs to the mesh.
+    DiscoveryUnavailable,
+    /// This workload has no valid certificate.
+    IdentityUnavailable,
+    /// The request came back to the proxy that sent it.
+    LoopDetected,
+    /// A limit of the proxy is reached.
+    Overloaded,
+    /// The proxy is stopping.
+    Draining,
+    /// A bug: the connection's task panicked.
+    Internal,
+}
+
+impl Reason {
+    /// The stable code.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad_request",
+            Self::HeadTooLarge => "head_too_large",
+            Self::RouteNotFound => "route_not_found",
+            Self::BackendNotFound => "backend_not_found",
+            Self::PortNotFound => "port_not_found",
+            Self::NoReadyEndpoint => "no_ready_endpoint",
+            Self::UpstreamUnreachable => "upstream_unreachable",
+            Self::UpstreamReset => "upstream_reset",
+            Self::UpstreamProtocolError => "upstream_protocol_error",
+            Self::UpstreamIdentity => "upstream_identity",
+            Self::RequestTimeout => "request_timeout",
+            Self::AttemptTimeout => "attempt_timeout",
+            Self::PolicyDenied => "policy_denied",
+            Self::Unauthenticated => "unauthenticated",
+            Self::EgressDenied => "egress_denied",
+            Self::DiscoveryUnavailable => "discovery_unavailable",
+            Self::IdentityUnavailable => "identity_unavailable",
+            Self::LoopDetected => "loop_detected",
+            Self::Overloaded => "overloaded",
+            Self::Draining => "draining",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// The HTTP status that callers get.
+    pub fn status(self) -> u16 {
+        match self {
+            Self::BadRequest => 400,
+            Self::PolicyDenied | Self::Unauthenticated | Self::EgressDenied => 403,
+            Self::RouteNotFound => 404,
+            Self::HeadTooLarge => 431,
+            Self::BackendNotFound | Self::Internal => 500,
+            Self::UpstreamReset | Self::UpstreamProtocolError | Self::UpstreamIdentity => 502,
+            Self::RequestTimeout | Self::AttemptTimeout => 504,
+            Self::LoopDetected => 508,
+            Self::PortNotFound
+            | Self::NoReadyEndpoint
+            | Self::UpstreamUnreachable
+            | Self::DiscoveryUnavailable
+            | Self::IdentityUnavailable
+            | Self::Overloaded
+            | Self::Draining => 503,
+        }
+    }
+
+    /// The reason of a code, as `plait-reject` carries it.
+    pub fn from_code(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == code)
+    }
+
+    /// All reasons, for documentation, metrics and tests.
+    pub const ALL: [Self; 21] = [
+        Self::BadRequest,
+        Self::HeadTooLarge,
+        Self::RouteNotFound,
+        Self::BackendNotFound,
+        Self::PortNotFound,
+        Self::NoReadyEndpoint,
+        Self::UpstreamUnreachable,
+        Self::UpstreamReset,
+        Self::UpstreamProtocolError,
+        Self::UpstreamIdentity,
+        Self::RequestTimeout,
+        Self::AttemptTimeout,
+        Self::PolicyDenied,
+        Self::Unauthenticated,
+        Self::EgressDenied,
+        Self::DiscoveryUnavailable,
+        Self::IdentityUnavailable,
+        Self::LoopDetected,
+        Self::Overloaded,
+        Self::Draining,
+        Self::Internal,
+    ];
+}

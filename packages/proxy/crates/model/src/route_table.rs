@@ -1,0 +1,105 @@
+//! The rules of one Service port, indexed once when configuration is applied, so that finding one does not grow with their number.
+//! Built by `discovery/apply`; read by `decide/route`. Precedence stands here and nowhere else.
+
+use std::{cmp::Ordering, sync::Arc};
+
+use crate::{Map, PathMatch, RouteMatch, Rule};
+
+/// One match of one rule, in the order of precedence. A rule without matches has one candidate that matches everything.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate {
+    /// Index into [`RouteTable::rules`].
+    pub rule: usize,
+    /// Index into `Rule::matches`; `None` = everything.
+    pub index: Option<usize>,
+    rank: usize,
+}
+
+/// Rules indexed by path. `created` decides ties between routes.
+#[derive(Debug, Default)]
+pub struct RouteTable {
+    rules: Vec<Arc<Rule>>,
+    exact: Map<Box<str>, Vec<Candidate>>,
+    prefix: Map<Box<str>, Vec<Candidate>>,
+    regex: Vec<Candidate>,
+}
+
+impl RouteTable {
+    /// Indexes rules; each comes with its route's creation time (seconds, 0 = unknown), oldest winning ties.
+    pub fn new(mut rules: Vec<(u64, Arc<Rule>)>) -> Self {
+        rules.sort_by(|(created_a, a), (created_b, b)| {
+            let name = |rule: &Rule| (rule.object.namespace.clone(), rule.object.name.clone(), rule.index);
+            created_a.cmp(created_b).then_with(|| name(a).cmp(&name(b)))
+        });
+        let rules: Vec<_> = rules.into_iter().map(|(_, rule)| rule).collect();
+        let mut all: Vec<Candidate> = Vec::new();
+        for (at, rule) in rules.iter().enumerate() {
+            match rule.matches.len() {
+                0 => all.push(Candidate { rule: at, index: None, rank: 0 }),
+                n => all.extend((0..n).map(|index| Candidate { rule: at, index: Some(index), rank: 0 })),
+            }
+        }
+        // A stable sort keeps age, name and rule order on ties.
+        all.sort_by(|a, b| more_specific(matched(&rules, a), matched(&rules, b)));
+        let mut table = Self { rules, ..Self::default() };
+        for (rank, mut candidate) in all.into_iter().enumerate() {
+            candidate.rank = rank;
+            match matched(&table.rules, &candidate).map(|found| &found.path) {
+                None => table.prefix.entry("/".into()).or_default().push(candidate),
+                Some(PathMatch::Exact(path)) => table.exact.entry(path.clone()).or_default().push(candidate),
+                Some(PathMatch::Prefix(path)) => table.prefix.entry(path.clone()).or_default().push(candidate),
+                Some(PathMatch::Regex(_)) => table.regex.push(candidate),
+            }
+        }
+        table
+    }
+
+    /// All rules, oldest route first.
+    pub fn rules(&self) -> &[Arc<Rule>] {
+        &self.rules
+    }
+
+    /// What could match `path`, most specific first: exact, then regex (not yet compared), then each prefix from the longest.
+    pub fn candidates<'a>(&'a self, path: &'a str) -> impl Iterator<Item = Candidate> + 'a {
+        let exact = self.exact.get(path).into_iter().flatten();
+        let regex = self.regex.iter();
+        let prefixes = prefixes(path).filter_map(|prefix| self.prefix.get(prefix)).flatten();
+        exact.chain(regex).chain(prefixes).copied()
+    }
+
+    /// Rule and match of a candidate.
+    pub fn resolve(&self, candidate: Candidate) -> (&Arc<Rule>, Option<&RouteMatch>) {
+        (&self.rules[candidate.rule], matched(&self.rules, &candidate))
+    }
+}
+
+fn matched<'a>(rules: &'a [Arc<Rule>], candidate: &Candidate) -> Option<&'a RouteMatch> {
+    candidate.index.and_then(|index| rules[candidate.rule].matches.get(index))
+}
+
+/// The segment prefixes of a path from the longest: "/a/b" gives "/a/b", "/a", "/".
+fn prefixes(path: &str) -> impl Iterator<Item = &str> {
+    let whole = path.strip_suffix('/').filter(|rest| !rest.is_empty()).unwrap_or(path);
+    std::iter::successors(Some(whole), |prefix| match prefix.rfind('/') {
+        None => None,
+        Some(0) if prefix.len() > 1 => Some("/"),
+        Some(0) => None,
+        Some(at) => Some(&prefix[..at]),
+    })
+}
+
+/// The standard's order: kind and length of the path, a method, the number of headers, the number of query parameters.
+fn more_specific(a: Option<&RouteMatch>, b: Option<&RouteMatch>) -> Ordering {
+    let key = |found: Option<&RouteMatch>| match found {
+        None => (1, 1, false, 0, 0),
+        Some(found) => {
+            let (kind, length) = match &found.path {
+                PathMatch::Exact(path) => (3, path.len()),
+                PathMatch::Regex(pattern) => (2, pattern.as_str().len()),
+                PathMatch::Prefix(path) => (1, path.len()),
+            };
+            (kind, length, found.method.is_some(), found.headers.len(), found.query.len())
+        }
+    };
+    key(b).cmp(&key(a))
+}

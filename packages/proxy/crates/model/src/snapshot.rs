@@ -1,0 +1,74 @@
+//! One state of the world, immutable: what a request reads from its first byte to its last.
+
+use std::sync::{Arc, atomic::AtomicU64};
+
+use crate::{Backend, DestinationKey, Lookup, Map, Mesh, RouteTable, Workload};
+
+/// A state of the world. Built by `discovery/apply` alone.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// Its number; 0 = nothing was ever applied.
+    pub generation: u64,
+    /// What is true everywhere.
+    pub mesh: Arc<Mesh>,
+    /// The workloads that this proxy serves, by "namespace/name".
+    pub workloads: Map<Box<str>, Arc<Workload>>,
+    /// Services that were dialled.
+    pub destinations: Map<DestinationKey, Arc<Destination>>,
+    /// Destinations that the control plane said the mesh does not have.
+    pub unknown: std::collections::HashSet<DestinationKey>,
+    /// Every backend that a rule of a destination names, by "namespace/service:port".
+    pub backends: Map<Arc<str>, Arc<Backend>>,
+}
+
+impl Snapshot {
+    /// What is known of a destination; `None` = must be asked for.
+    pub fn lookup(&self, key: &DestinationKey) -> Option<Lookup> {
+        if let Some(found) = self.destinations.get(key) {
+            return Some(Lookup::Known(found.clone()));
+        }
+        self.unknown.contains(key).then_some(Lookup::Unknown)
+    }
+}
+
+/// A Service as its callers see it.
+#[derive(Debug)]
+pub struct Destination {
+    /// "namespace/name".
+    pub key: DestinationKey,
+    /// Its ports.
+    pub ports: Vec<DestinationPort>,
+    /// When it was last dialled (seconds of the discovery client's clock); survives snapshots.
+    pub last_used: Arc<AtomicU64>,
+}
+
+impl Destination {
+    /// The port of that number.
+    pub fn port(&self, port: u16) -> Option<&DestinationPort> {
+        self.ports.iter().find(|candidate| candidate.port == port)
+    }
+}
+
+/// A port of a Service with the rules that shape it.
+#[derive(Debug)]
+pub struct DestinationPort {
+    /// Name, may be empty.
+    pub name: Box<str>,
+    /// Number.
+    pub port: u16,
+    /// What is spoken there.
+    pub protocol: Protocol,
+    /// The rules of all routes that bind this proxy's callers, or the implicit rule alone.
+    pub routes: Arc<RouteTable>,
+}
+
+/// What is spoken on a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// Found out from the first bytes.
+    Auto,
+    /// HTTP/1.1.
+    Http,
+    /// Opaque bytes.
+    Tcp,
+}

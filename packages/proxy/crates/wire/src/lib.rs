@@ -1,0 +1,11 @@
+//! The contract as Rust types, generated from `packages/sdk/proto` by `nox -s proto`.
+//! Owns nothing else: meaning is given in `discovery/convert` and `identity`, the only crates that read these types.
+
+#[allow(missing_docs, unreachable_pub, clippy::all)] // generated; the comments stand in the .proto files
+#[path = "gen/plait.v1.rs"]
+mod v1;
+
+pub use v1::*;
+
+/// The version of the discovery protocol that this build speaks (`Hello.protocol`).
+pub const PROTOCOL: u32 = 1;
