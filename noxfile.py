@@ -1,0 +1,116 @@
+"""The tasks of this checkout: `./dev nox -l` lists them, bare `./dev nox` is what CI gates on.
+
+All run in .venv, which `./dev` makes.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).parent
+PYTHON = ["packages/sdk/src", "packages/controlplane/src", "packages/cli/src"]
+nox.options.sessions = ["fmt", "lint", "types", "layers", "proto", "test", "rust", "docs", "wheels"]
+nox.options.default_venv_backend = "none"
+
+
+def run(session: nox.Session, *command: str, **options: object) -> None:
+    session.run(*command, external=True, **options)  # type: ignore[arg-type]
+
+
+@nox.session
+def fmt(session: nox.Session) -> None:
+    """Formatting of both languages; `-- --fix` writes it."""
+    fix = "--fix" in session.posargs
+    run(session, "ruff", "format", *([] if fix else ["--check"]), ".")
+    run(session, "cargo", "fmt", "--all", *([] if fix else ["--check"]))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style and mistakes: ruff, clippy with warnings as errors, dependencies where cargo-deny is installed."""
+    run(session, "ruff", "check", ".")
+    run(session, "cargo", "clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy, strict."""
+    run(session, "mypy", *PYTHON)
+
+
+@nox.session
+def layers(session: nox.Session) -> None:
+    """The direction of dependencies: import-linter for Python, `cargo metadata` against the list for Rust."""
+    run(session, "lint-imports")
+    run(session, "cargo", "test", "-q", "--locked", "-p", "plait-app", "--test", "layers")
+
+
+@nox.session
+def proto(session: nox.Session) -> None:
+    """Generates the contract in both languages and fails when the checked-in code differs; `-- --fix` keeps it."""
+    generated = ["packages/sdk/src/plait_sdk/_gen", "packages/proxy/crates/wire/src/gen"]
+    run(session, sys.executable, "packages/sdk/tools/generate.py")
+    run(session, "cargo", "run", "-q", "--locked", "-p", "plait-wiregen")
+    if "--fix" in session.posargs:
+        return
+    changed = subprocess.run(
+        ["git", "status", "--porcelain", "--", *generated], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    if changed.stdout:
+        session.error(f"generated code differs from the .proto files; commit what was written:\n{changed.stdout}")
+
+
+@nox.session
+def test(session: nox.Session) -> None:
+    """Every Python test that needs no container engine."""
+    run(session, "pytest", *session.posargs)
+
+
+@nox.session
+def rust(session: nox.Session) -> None:
+    """Every Rust test, corpora of the fuzz targets included."""
+    run(session, "cargo", "test", "-q", "--locked", "--workspace", "--exclude", "plait-sdk-native")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Documentation builds without a warning, and names only files that exist."""
+    run(session, "cargo", "doc", "-q", "--locked", "--workspace", "--no-deps", env={"RUSTDOCFLAGS": "-D warnings"})
+    run(session, sys.executable, "docs/check.py")
+
+
+@nox.session
+def wheels(session: nox.Session) -> None:
+    """Builds the four wheels and installs each into a clean virtual environment of its own."""
+    out = ROOT / "dist"
+    for manifest in ("packages/sdk/crates/native/Cargo.toml", "packages/proxy/crates/app/Cargo.toml"):
+        run(session, "maturin", "build", "-q", "--release", "--locked", "--manifest-path", manifest, "--out", str(out))
+    for package in ("packages/controlplane", "packages/cli"):
+        run(session, "uv", "build", "-q", "--wheel", "--no-build-isolation", "--out-dir", str(out), package)
+    for name, check in {
+        "plait-sdk": ["python", "-c", "import plait_sdk.contracts; plait_sdk.check_pattern('a|b')"],
+        "plait-proxy": ["plait-proxy", "--version"],
+        "plait-controlplane": ["plait-controlplane", "--help"],
+        "plait": ["plait", "--help"],
+    }.items():
+        with tempfile.TemporaryDirectory() as folder:
+            run(session, "uv", "venv", "-q", folder)
+            clean = {"VIRTUAL_ENV": folder, "PATH": f"{folder}/bin:{os.environ['PATH']}"}
+            run(session, "uv", "pip", "install", "-q", "--find-links", str(out), name, env=clean)
+            run(
+                session,
+                f"{folder}/bin/{check[0]}",
+                *check[1:],
+                silent=True,
+                env={"PATH": f"{folder}/bin:{os.environ['PATH']}"},
+            )
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """The demo mesh; `-- --check` verifies its claims."""
+    run(session, "plait", "demo", *session.posargs)

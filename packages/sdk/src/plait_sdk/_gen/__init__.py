@@ -1,0 +1,1 @@
+"""Generated; see `packages/sdk/proto`."""
