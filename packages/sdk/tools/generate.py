@@ -1,4 +1,4 @@
-"""Generates the Python half of the contract: `proto/plait/v1` in, `src/plait_sdk/_gen` out. Called by `nox -s proto`."""
+"""Generates the Python half of the contract: `proto/` in, `src/plait_sdk/_gen` out. Called by `nox -s proto`."""
 
 import re
 import shutil
