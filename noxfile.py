@@ -114,3 +114,27 @@ def wheels(session: nox.Session) -> None:
 def demo(session: nox.Session) -> None:
     """The demo mesh; `-- --check` verifies its claims."""
     run(session, "plait", "demo", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Benchmarks beside nginx, HAProxy and Envoy; `-- --json FILE` writes the figures."""
+    run(
+        session,
+        "uv",
+        "sync",
+        "-q",
+        "--frozen",
+        "--inexact",
+        "--no-install-workspace",
+        "--all-packages",
+        "--group",
+        "bench",
+    )
+    run(session, sys.executable, "integration/load/bench.py", *session.posargs)
+
+
+@nox.session
+def changelog(session: nox.Session) -> None:
+    """What the next release will say."""
+    run(session, "towncrier", "build", "--draft")
