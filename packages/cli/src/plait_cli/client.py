@@ -1,0 +1,123 @@
+"""Owns the questions asked over Unix sockets: the control plane's API and the admin socket of each sidecar.
+
+Called by the verbs and by `laptop`. Turns every transport error into `Unreachable`; must not print.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from plait_cli.errors import UNREACHABLE, Failure
+from plait_cli.meshes import Mesh
+
+TIMEOUT_SECONDS = 5.0
+
+# httpx names the values it takes, and a list is not covariant.
+Query = list[tuple[str, str | int | float | bool | None]]
+
+
+class Unreachable(Failure):
+    """Nobody answers on the socket, or not in time."""
+
+    def __init__(self, what: str, cause: Exception) -> None:
+        super().__init__(f"{what} does not answer: {cause}", "plait status tells which part is away", UNREACHABLE)
+
+
+def ask(socket: Path, path: str, query: Query | None = None, post: object = None) -> httpx.Response:
+    """One request over a Unix socket; POST with JSON when `post` is given. Raises Unreachable or Failure."""
+    with httpx.Client(
+        transport=httpx.HTTPTransport(uds=str(socket)), timeout=TIMEOUT_SECONDS, trust_env=False
+    ) as client:
+        try:
+            if post is None:
+                answer = client.get(f"http://plait{path}", params=query)
+            else:
+                answer = client.post(f"http://plait{path}", json=post)
+        except httpx.HTTPError as error:
+            raise Unreachable(socket.name, error) from error
+    if answer.status_code >= 400 and path != "/ready":
+        raise Failure(f"{socket.name} refused {path}: {answer.status_code} {reason_of(answer)}")
+    return answer
+
+
+def reason_of(answer: httpx.Response) -> str:
+    """What an error answer says: FastAPI's detail, else the text."""
+    try:
+        body = json.loads(answer.text)
+    except ValueError:
+        return answer.text.strip()
+    return str(body.get("detail", body)) if isinstance(body, Mapping) else str(body)
+
+
+class Api:
+    """The control plane's API of one mesh, as api.sock serves it."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        self.socket = mesh.api
+
+    def mesh(self) -> dict[str, Any]:
+        """Name, generation, last change, trust domain, addresses, root."""
+        return dict(ask(self.socket, "/v1/mesh").json())
+
+    def objects(self) -> list[dict[str, Any]]:
+        """Every object with its file, line, status and problems."""
+        return list(ask(self.socket, "/v1/objects").json())
+
+    def proxies(self) -> list[dict[str, Any]]:
+        """Every connected proxy with the generation it serves."""
+        return list(ask(self.socket, "/v1/proxies").json())
+
+    def workloads(self) -> list[dict[str, Any]]:
+        """Every Workload in force."""
+        return list(ask(self.socket, "/v1/workloads").json())
+
+    def resources(self, workload: str) -> bytes:
+        """A serialised ChangeSet: what the proxy of `workload` would hold with all destinations."""
+        return ask(self.socket, "/v1/resources", [("workload", workload)]).content
+
+    def join_token(self, workload: str, ttl_seconds: int = 3600) -> dict[str, str]:
+        """A join token for one Workload, and where its proxy finds discovery."""
+        body = {"workload": workload, "ttl_seconds": ttl_seconds}
+        return dict(ask(self.socket, "/v1/join-tokens", post=body).json())
+
+
+class Admin:
+    """The admin socket of one sidecar."""
+
+    def __init__(self, mesh: Mesh, workload: str) -> None:
+        self.socket = mesh.admin(workload)
+
+    def ready(self) -> str:
+        """Empty when ready, else why not."""
+        answer = ask(self.socket, "/ready")
+        return "" if answer.status_code == 200 else answer.text.strip() or str(answer.status_code)
+
+    def metrics(self) -> str:
+        """Prometheus text."""
+        return ask(self.socket, "/metrics").text
+
+    def config(self) -> dict[str, Any]:
+        """Generation, workloads with their certificates, destinations, where the configuration came from."""
+        return dict(ask(self.socket, "/config").json())
+
+    def connections(self) -> list[dict[str, Any]]:
+        """Open connections to other sidecars with the identity on the far end."""
+        return list(ask(self.socket, "/connections").json())
+
+    def explain(self, workload: str, method: str, url: str, headers: list[str]) -> dict[str, Any]:
+        """The decision on a request nobody sends; `headers` as "name: value"."""
+        query: Query = [
+            ("from", workload),
+            ("method", method),
+            ("url", url),
+            *(("header", header) for header in headers),
+        ]
+        return dict(ask(self.socket, "/explain", query).json())
+
+
+def name_of(workload: Mapping[str, Any]) -> str:
+    """ "namespace/name" of an entry of /v1/workloads."""
+    return f"{workload['namespace']}/{workload['name']}"

@@ -1,0 +1,47 @@
+"""Owns the command line: which verbs there are, and how an error becomes a message and an exit code (`main`)."""
+
+import sys
+
+import typer
+
+from plait_cli.errors import Failure
+from plait_cli.verbs import demo, down, edges, explain, join_token, lint, stat, status, up, version
+
+VERBS = (
+    ("up", up.up, "plait up demo/"),
+    ("down", down.down, "plait down --mesh bookshop"),
+    ("lint", lint.lint, "plait lint demo/"),
+    ("status", status.status, "plait status --wait"),
+    ("stat", stat.stat, "plait stat --window 5 --by route"),
+    ("edges", edges.edges, "plait edges -o json"),
+    ("explain", explain.explain, "plait explain GET http://reviews/reviews/7 --from web -H 'x-tester: yes'"),
+    ("demo", demo.demo, "plait demo --check"),
+    ("version", version.version, "plait version"),
+)
+
+app = typer.Typer(
+    name="plait",
+    help="Plait, the service mesh that you extend in Python: start one on this machine, and ask it questions.",
+    epilog="Example: plait up demo/",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for _name, _verb, _example in VERBS:
+    app.command(_name, epilog=f"Example: {_example}")(_verb)
+app.add_typer(join_token.app, name="join-token")
+
+
+def main() -> None:
+    """The entry point `plait`. Wrong usage is told by typer, with exit code 2."""
+    try:
+        app()
+    except Failure as failure:
+        print(f"✗ {failure.message}", file=sys.stderr)
+        if failure.hint:
+            print(f"  {failure.hint}", file=sys.stderr)
+        sys.exit(failure.code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The verbs of `plait`, one file each; `main` puts them together."""

@@ -1,0 +1,79 @@
+"""`plait explain`: which objects, rules and endpoints decide one request, of the running mesh.
+
+The engine is the proxy's own (`decide`): live the sidecar answers on its admin socket; what it does not hold, the
+destination's policy, comes from `plait-proxy decide` over the same contract messages. Must not
+decide anything itself.
+"""
+
+import json
+import subprocess
+import tempfile
+from typing import Annotated, Any
+
+import typer
+
+from plait_cli.binaries import locate
+from plait_cli.client import Admin, Api, name_of
+from plait_cli.errors import USAGE, Failure
+from plait_cli.explained import Places, render
+from plait_cli.meshes import MeshOption, StateOption, find
+from plait_cli.output import Format, OutputOption, print_json
+from plait_cli.verbs.join_token import resolve
+
+
+def explain(
+    method: Annotated[str, typer.Argument(help="GET, POST, …")],
+    url: Annotated[str, typer.Argument(help="As the application would write it: http://reviews/reviews/7")],
+    source: Annotated[str, typer.Option("--from", "-f", help="The Workload that asks, or its service account.")],
+    header: Annotated[list[str] | None, typer.Option("--header", "-H", help="'name: value'; may be repeated.")] = None,
+    mesh: MeshOption = None,
+    state: StateOption = None,
+    output: OutputOption = Format.table,
+) -> None:
+    """Tells what would happen to a request and why, without sending it."""
+    headers = header or []
+    for entry in headers:
+        if ":" not in entry:
+            raise Failure(f"header {entry!r} has no colon", "write -H 'x-tester: yes'", USAGE)
+    target = find(mesh, state)
+    api = Api(target)
+    workload = resolve(api, source)
+    decision = live(api, Admin(target, workload), workload, (method.upper(), url, headers))
+    if output is Format.json:
+        print_json(decision)
+    else:
+        render(decision, places_of(api), (source, url))
+
+
+def live(api: Api, admin: Admin, workload: str, request: tuple[str, str, list[str]]) -> dict[str, Any]:
+    """The decision of the sidecar, with the policy of the destination added from what that one's sidecar would hold."""
+    method, url, headers = request
+    decision = admin.explain(workload, method, url, headers)
+    known = {name_of(entry) for entry in api.workloads()}
+    endpoint = next((entry["workload"] for entry in decision["endpoints"] if entry["workload"] in known), None)
+    if decision["policy"] is None and endpoint is not None:
+        both = api.resources(workload) + api.resources(endpoint)  # messages of protobuf merge when they are joined
+        decision["policy"] = decide(both, workload, [method, url], headers)["policy"]
+    return decision
+
+
+def places_of(api: Api) -> Places:
+    """Where each object stands, by kind, namespace and name."""
+    return {
+        (entry["kind"], entry["namespace"] or "", entry["name"]): (entry["file"], entry["line"])
+        for entry in api.objects()
+    }
+
+
+def decide(resources: bytes, workload: str, request: list[str], headers: list[str]) -> dict[str, Any]:
+    """Asks the engine about a serialised ChangeSet."""
+    with tempfile.NamedTemporaryFile(prefix="plait-", suffix=".resources") as file:
+        file.write(resources)
+        file.flush()
+        command = [locate("plait-proxy"), "decide", "--resources", file.name, "--from", workload, *request]
+        for header in headers:
+            command += ["-H", header]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Failure(f"the engine refused the question: {done.stderr.strip() or done.stdout.strip()}", code=USAGE)
+    return dict(json.loads(done.stdout))

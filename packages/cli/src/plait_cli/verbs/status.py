@@ -1,0 +1,166 @@
+"""`plait status`: is it me or the mesh?
+
+Generation, proxies, certificates, and every object that is not in force as written.
+"""
+
+import time
+from typing import Annotated, Any
+
+import typer
+
+from plait_cli.client import Admin, Api, Unreachable, name_of
+from plait_cli.errors import DONE, NOT_SO, UNREACHABLE, Failure
+from plait_cli.meshes import Mesh, MeshOption, StateOption, find
+from plait_cli.output import Format, OutputOption, console, count, print_json, span
+
+LABEL_WIDTH = 16
+
+
+def status(
+    wait: Annotated[bool, typer.Option("--wait", help="Block until every sidecar is current.")] = False,
+    timeout: Annotated[float, typer.Option("--timeout", min=0, help="Seconds to wait at most, with --wait.")] = 30.0,
+    mesh: MeshOption = None,
+    state: StateOption = None,
+    output: OutputOption = Format.table,
+) -> None:
+    """Tells how the mesh is. Exit code 1: an object is refused or a sidecar is behind; 3: the control plane is away."""
+    target = find(mesh, state)
+    facts = gather(target)
+    deadline = time.monotonic() + timeout
+    while wait and behind(facts) and time.monotonic() < deadline:
+        time.sleep(0.05)
+        facts = gather(target)
+    if output is Format.json:
+        print_json(facts)
+    else:
+        print_status(facts)
+    if facts["mesh"] is None:
+        raise typer.Exit(UNREACHABLE)
+    if wait and behind(facts):
+        raise Failure(f"not current after {timeout:g} s: {', '.join(behind(facts))}", "plait status shows why")
+    raise typer.Exit(NOT_SO if behind(facts) or refused(facts) else DONE)
+
+
+def gather(mesh: Mesh) -> dict[str, Any]:
+    """All facts. Without the control plane the sidecars are found by their sockets and asked one by one."""
+    api = Api(mesh)
+    facts: dict[str, Any] = {"name": mesh.name, "mesh": None, "objects": [], "proxies": [], "workloads": []}
+    try:
+        facts.update(mesh=api.mesh(), objects=api.objects(), proxies=api.proxies(), workloads=api.workloads())
+    except Unreachable:
+        facts["workloads"] = []
+    names = [name_of(entry) for entry in facts["workloads"]] or found_by_sockets(mesh)
+    facts["sidecars"] = [sidecar(mesh, name) for name in names]
+    return facts
+
+
+def found_by_sockets(mesh: Mesh) -> list[str]:
+    """Workloads whose sidecars have a socket; a namespace holds no dot, so the first one ends it."""
+    stems = (path.stem.removeprefix("proxy-") for path in mesh.sockets.glob("proxy-*.sock"))
+    return sorted(stem.replace(".", "/", 1) for stem in stems)
+
+
+def sidecar(mesh: Mesh, name: str) -> dict[str, Any]:
+    """What one sidecar says of itself; `config` is null when it is away."""
+    try:
+        config: dict[str, Any] | None = Admin(mesh, name).config()
+    except Failure:
+        config = None
+    return {"workload": name, "config": config}
+
+
+def behind(facts: dict[str, Any]) -> list[str]:
+    """Workloads whose sidecar is away or does not serve the generation that concerns it."""
+    if facts["mesh"] is None:
+        return [entry["workload"] for entry in facts["sidecars"]]
+    current = {name for proxy in facts["proxies"] if proxy["current"] for name in proxy["workloads"]}
+    return [name for name in map(name_of, facts["workloads"]) if name not in current]
+
+
+def refused(facts: dict[str, Any]) -> list[dict[str, Any]]:
+    """Objects that are not in force as written."""
+    return [entry for entry in facts["objects"] if entry["status"] != "Accepted"]
+
+
+def print_status(facts: dict[str, Any]) -> None:
+    """The picture for people."""
+    out = console()
+    now = time.time()
+    about = facts["mesh"]
+
+    def line(label: str, text: str) -> None:
+        out.print(f"{label:{LABEL_WIDTH}}{text}", markup=False)
+
+    if about is None:
+        line("MESH " + facts["name"], "  ✗ the control plane is away; sidecars go on with what they have")
+    else:
+        line(
+            "MESH " + about["name"],
+            f"  generation {about['generation']}, {span(now - about['changed_unix'])} ago: {about['change']}",
+        )
+    line("proxies", proxies_text(facts))
+    line("certificates", certificates_text(facts, now))
+    if about is not None:
+        bad = len(refused(facts))
+        line("objects", f"{len(facts['objects']) - bad} accepted" + (f", {bad} not in force as written" if bad else ""))
+    ports = sorted(f"{entry['address']}:{port['port']}" for entry in facts["workloads"] for port in entry["ports"])
+    if ports:
+        line("open beside", f"{len(ports)} ports of processes take calls without the mesh: {ports[0]} to {ports[-1]}")
+    for entry in facts["objects"]:
+        print_problems(entry)
+
+
+def proxies_text(facts: dict[str, Any]) -> str:
+    """How many sidecars serve what they should, and which do not."""
+    sidecars = facts["sidecars"]
+    if facts["mesh"] is None:
+        alive = [entry for entry in sidecars if entry["config"]]
+        return f"{len(alive)} of {len(sidecars)} answer, " + ", ".join(
+            sorted({entry["config"]["source"] for entry in alive})
+        )
+    late = behind(facts)
+    total = len(facts["workloads"])
+    text = f"{total - len(late)} of {total} serve generation {facts['mesh']['generation']}"
+    return text + (f"; behind: {', '.join(late)}" if late else "")
+
+
+def certificates_text(facts: dict[str, Any], now: float) -> str:
+    """How many certificates are valid, when the next renewal comes, when the root ends."""
+    held = [
+        workload["certificate"]
+        for entry in facts["sidecars"]
+        if entry["config"]
+        for workload in entry["config"]["workloads"]
+        if workload.get("certificate")
+    ]
+    valid = [certificate for certificate in held if certificate["not_after_unix"] > now]
+    text = f"{len(valid)} valid"
+    if len(held) > len(valid):
+        text += f", {len(held) - len(valid)} expired"
+    if valid:
+        text += f", next renewal in {span(min(certificate['renew_at_unix'] for certificate in valid) - now)}"
+    if facts["mesh"] is not None:
+        text += f"; root expires in {span(facts['mesh']['root']['not_after_unix'] - now)}"
+    return text
+
+
+def print_problems(entry: dict[str, Any]) -> None:
+    """What is wrong with one object, by file and line, and what to write instead."""
+    if entry["status"] == "Accepted" and not entry["problems"]:
+        return
+    out = console()
+    mark = "✗" if entry["status"] != "Accepted" else "!"
+    name = "/".join(part for part in (entry["namespace"], entry["name"]) if part)
+    where = f"{entry['file']}:{entry['line']}" if entry.get("file") else ""
+    out.print(f"\n{mark} {entry['kind']} {name} ({entry['status']})  {where}", markup=False)
+    for problem in entry["problems"]:
+        out.print(f"    {place(problem)}{problem['path']}: {problem['message']}", markup=False)
+        if problem.get("hint"):
+            out.print(f"    {problem['hint']}", markup=False)
+    if entry["status"] == "Stale":
+        out.print(f"    {count(len(entry['problems']), 'problem')}; its last good version stays in force", markup=False)
+
+
+def place(problem: dict[str, Any]) -> str:
+    """ "file:line: " of a problem, empty when it has none."""
+    return f"{problem['file']}:{problem['line']}: " if problem.get("file") else ""

@@ -1,0 +1,110 @@
+"""`plait up DIR`: runs the mesh that a directory of YAML describes, in the foreground or detached."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from plait_cli.client import name_of
+from plait_cli.errors import USAGE, Failure
+from plait_cli.laptop import READY_SECONDS, Laptop
+from plait_cli.meshes import Mesh, StateOption, place
+from plait_cli.output import count
+
+NAME_WIDTH = 24
+COLOURS = (36, 33, 35, 32, 34, 31)
+
+
+def up(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that holds the YAML.")],
+    name: Annotated[str | None, typer.Option("--name", "-n", help="Name of the mesh; the folder's by default.")] = None,
+    state: StateOption = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Return when all is ready; plait down ends it.")
+    ] = False,
+) -> None:
+    """Runs a mesh: the control plane, and a sidecar beside each Workload. Ctrl-C ends all of it."""
+    if not directory.is_dir():
+        raise Failure(f"{directory} is not a folder", "give the folder that holds your YAML", USAGE)
+    mesh = place(name or directory.resolve().name, state)
+    if detach:
+        start_detached(mesh, directory, state)
+        return
+    with mesh.locked():
+        asyncio.run(run(mesh, directory))
+
+
+async def run(mesh: Mesh, directory: Path) -> None:
+    """Runs the mesh until SIGINT or SIGTERM."""
+    ended = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    laptop = Laptop(mesh, directory, prefixed)
+    began = time.monotonic()
+    try:
+        laptop.start()
+        ready = asyncio.create_task(laptop.wait_ready(lambda missing: None))
+        stop = asyncio.create_task(ended.wait())
+        await asyncio.wait({ready, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if ready.done():
+            (mesh.state / "ready").touch()
+            workloads = await asyncio.to_thread(laptop.api.workloads)
+            print(announcement(ready.result(), workloads, time.monotonic() - began), flush=True)
+            await stop
+        ready.cancel()
+        print(f"mesh {mesh.name} is ending", flush=True)
+    finally:
+        (mesh.state / "ready").unlink(missing_ok=True)
+        await laptop.stop()
+
+
+def announcement(facts: dict[str, Any], workloads: list[dict[str, Any]], seconds: float) -> str:
+    """What is printed when every sidecar is current."""
+    lines = [
+        f"✓ mesh {facts['name']}: {count(len(workloads), 'sidecar')} "
+        f"serve generation {facts['generation']} ({seconds:.1f} s)"
+    ]
+    for entry in workloads:
+        binds = "".join(f", {bind['listen']} is {bind['to']}" for bind in entry.get("binds", []))
+        outbound = entry.get("outbound") or "none"
+        lines.append(f"  {name_of(entry):{NAME_WIDTH}} calls others through {outbound}{binds}")
+    beside = sorted(f"{entry['address']}:{port['port']}" for entry in workloads for port in entry["ports"])
+    lines.append(f"! open beside the mesh, without identity or policy: {', '.join(beside)}")
+    lines.append("  (each process listens there itself; keep these ports on loopback)")
+    lines.append("Try:  plait status    plait stat    plait edges        Ctrl-C or plait down ends everything")
+    return "\n".join(lines)
+
+
+def prefixed(name: str, line: str) -> None:
+    """Prints a child's line behind its name, coloured on a terminal."""
+    label = f"{name:{NAME_WIDTH}} │ "
+    if sys.stdout.isatty():
+        label = f"\x1b[{COLOURS[sum(name.encode()) % len(COLOURS)]}m{label}\x1b[0m"
+    print(label + line, flush=True)
+
+
+def start_detached(mesh: Mesh, directory: Path, state: Path | None) -> None:
+    """Starts `plait up` in a session of its own and waits until it is ready."""
+    with mesh.locked():  # only to say at once that it is up already
+        mesh.log.mkdir(mode=0o700, parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "plait_cli.main", "up", str(directory.absolute()), "--name", mesh.name]
+    command += ["--state", str(state.absolute())] if state is not None else []
+    log = mesh.log / "up.log"
+    (mesh.state / "ready").unlink(missing_ok=True)
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    deadline = time.monotonic() + READY_SECONDS + 5
+    while not (mesh.state / "ready").exists():
+        if process.poll() is not None or time.monotonic() > deadline:
+            if process.poll() is None:
+                process.terminate()
+            raise Failure(f"mesh {mesh.name} did not become ready", f"{log} ends with:\n{log.read_text()[-2000:]}")
+        time.sleep(0.05)
+    print(log.read_text().partition("✓ mesh")[2].join(("✓ mesh", "")), end="")

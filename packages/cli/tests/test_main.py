@@ -1,0 +1,44 @@
+"""The command as a whole: help, examples, exit codes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from plait_cli.main import VERBS
+
+LINE_WIDTH = 100
+
+
+def plait(*words: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "plait_cli.main", *words]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, **(environment or {})}
+    )
+
+
+@pytest.mark.parametrize("words", [(name,) for name, _, _ in VERBS] + [(), ("join-token", "create")])
+def test_every_help_has_an_example(words: tuple[str, ...]) -> None:
+    done = plait(*words, "--help")
+    assert done.returncode == 0
+    assert "Example: plait" in done.stdout
+    assert "\x1b[" not in done.stdout
+    assert all(len(line) <= LINE_WIDTH for line in done.stdout.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("status",), 3, "no mesh is up"),
+        (("stat", "--mesh", "nobody"), 3, "mesh nobody is not up"),
+        (("up", "/nonexistent"), 2, "is not a folder"),
+        (("lint", "/nonexistent"), 2, "is not a folder"),
+        (("nonsense",), 2, "No such command"),
+        (("explain", "GET", "http://a/", "--from", "b", "-H", "nocolon"), 2, "has no colon"),
+    ],
+)
+def test_exit_codes(words: tuple[str, ...], code: int, said: str, tmp_path: Path) -> None:
+    done = plait(*words, environment={"XDG_STATE_HOME": str(tmp_path), "COLUMNS": "100"})
+    assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+    assert "Traceback" not in done.stderr
