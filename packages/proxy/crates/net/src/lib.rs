@@ -1,1 +1,11 @@
-//! plait-net.
+//! Sockets and bytes: listeners, pooled buffers, a look at the first bytes of a connection.
+//!
+//! `proxy` builds on it; it knows neither HTTP nor the mesh.
+
+mod buffer;
+mod listener;
+mod peek;
+
+pub use buffer::Buffer;
+pub use listener::{connect, listen};
+pub use peek::first_byte;
