@@ -1,0 +1,231 @@
+//! Header fields of a head, and the few that decide about framing and connection. Shared by requests and responses.
+
+use crate::Error;
+
+/// The most fields that any configuration allows; room for them stands on the stack while a head is parsed.
+pub const MAX_HEADERS: usize = 256;
+
+/// Limits on a head.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Longest head, bytes.
+    pub head_bytes: usize,
+    /// Most fields; at most [`MAX_HEADERS`].
+    pub headers: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { head_bytes: 64 * 1024, headers: 100 }
+    }
+}
+
+/// A header field, as it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field<'b> {
+    /// Name, case as sent.
+    pub name: &'b str,
+    /// Value without surrounding white space.
+    pub value: &'b [u8],
+}
+
+/// How the end of a body is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// There is no body.
+    None,
+    /// That many bytes.
+    Length(u64),
+    /// Chunks and trailers.
+    Chunked,
+    /// Until the peer closes; responses only.
+    UntilClose,
+}
+
+/// The fields of a head by what they are for. Storage of the caller, so that parsing allocates nothing.
+#[derive(Debug)]
+pub struct Fields<'b> {
+    all: [Field<'b>; MAX_HEADERS],
+    len: usize,
+    pub(crate) host: Option<&'b str>,
+    pub(crate) length: Option<u64>,
+    pub(crate) chunked: bool,
+    pub(crate) close: bool,
+    pub(crate) keep_alive: bool,
+    pub(crate) upgrade_token: bool,
+    pub(crate) upgrade: Option<&'b str>,
+    pub(crate) expect_continue: bool,
+    named: [&'b str; NAMED],
+    named_len: usize,
+}
+
+/// Names that a Connection field may list; more is no honest peer.
+const NAMED: usize = 16;
+
+const EMPTY: Field<'static> = Field { name: "", value: b"" };
+
+impl<'b> Default for Fields<'b> {
+    fn default() -> Self {
+        Self {
+            all: [EMPTY; MAX_HEADERS],
+            len: 0,
+            host: None,
+            length: None,
+            chunked: false,
+            close: false,
+            keep_alive: false,
+            upgrade_token: false,
+            upgrade: None,
+            expect_continue: false,
+            named: [""; NAMED],
+            named_len: 0,
+        }
+    }
+}
+
+impl<'b> Fields<'b> {
+    /// The fields that go from end to end, in order: not those of this connection, its framing, Host or Expect.
+    pub fn end_to_end(&self) -> impl Iterator<Item = Field<'b>> + '_ {
+        let named = &self.named[..self.named_len];
+        self.all[..self.len].iter().copied().filter(move |field| !named.iter().any(|name| name.eq_ignore_ascii_case(field.name)))
+    }
+
+    /// Sorts in one field; refuses what makes the framing ambiguous.
+    pub(crate) fn push(&mut self, field: Field<'b>) -> Result<(), Error> {
+        // The length picks the few candidates, so that most fields cost one comparison of a number.
+        let name = field.name;
+        match name.len() {
+            2 if name.eq_ignore_ascii_case("te") => {
+                // TE belongs to the connection; gRPC needs "trailers" to reach the server.
+                return if field.value.eq_ignore_ascii_case(b"trailers") { self.keep(field) } else { Ok(()) };
+            }
+            4 if name.eq_ignore_ascii_case("host") => return self.host(field.value),
+            6 if name.eq_ignore_ascii_case("expect") => return self.expect(field.value),
+            7 if name.eq_ignore_ascii_case("upgrade") => {
+                self.upgrade = Some(text(field.value)?);
+                return Ok(());
+            }
+            10 if name.eq_ignore_ascii_case("connection") => return self.connection(field.value),
+            10 if name.eq_ignore_ascii_case("keep-alive") => return Ok(()),
+            14 if name.eq_ignore_ascii_case("content-length") => return self.content_length(field.value),
+            16 if name.eq_ignore_ascii_case("proxy-connection") => return Ok(()),
+            17 if name.eq_ignore_ascii_case("transfer-encoding") => return self.transfer_encoding(field.value),
+            _ => {}
+        }
+        self.keep(field)
+    }
+
+    fn keep(&mut self, field: Field<'b>) -> Result<(), Error> {
+        let slot = self.all.get_mut(self.len).ok_or(Error::HeadTooLarge)?;
+        *slot = field;
+        self.len += 1;
+        Ok(())
+    }
+
+    fn host(&mut self, value: &'b [u8]) -> Result<(), Error> {
+        if self.host.is_some() {
+            return Err(Error::Ambiguous("more than one Host"));
+        }
+        self.host = Some(authority(value)?);
+        Ok(())
+    }
+
+    fn expect(&mut self, value: &[u8]) -> Result<(), Error> {
+        if !value.eq_ignore_ascii_case(b"100-continue") {
+            return Err(Error::Malformed("Expect: only 100-continue is known"));
+        }
+        self.expect_continue = true;
+        Ok(())
+    }
+
+    fn content_length(&mut self, value: &[u8]) -> Result<(), Error> {
+        if self.length.is_some() {
+            return Err(Error::Ambiguous("more than one Content-Length"));
+        }
+        self.length = Some(digits(value).ok_or(Error::Ambiguous("Content-Length is no plain number"))?);
+        Ok(())
+    }
+
+    fn transfer_encoding(&mut self, value: &[u8]) -> Result<(), Error> {
+        if self.chunked {
+            return Err(Error::Ambiguous("more than one Transfer-Encoding"));
+        }
+        if !value.eq_ignore_ascii_case(b"chunked") {
+            // A known coding before chunked is lawful and unused; anything that is no coding at all is an attack.
+            let token = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b',' | b' ');
+            let lawful = !value.is_empty() && value.iter().all(token);
+            return Err(if lawful { Error::Coding } else { Error::Ambiguous("Transfer-Encoding is no token") });
+        }
+        self.chunked = true;
+        Ok(())
+    }
+
+    fn connection(&mut self, value: &'b [u8]) -> Result<(), Error> {
+        for token in text(value)?.split(',').map(str::trim).filter(|token| !token.is_empty()) {
+            match token {
+                t if t.eq_ignore_ascii_case("close") => self.close = true,
+                t if t.eq_ignore_ascii_case("keep-alive") => self.keep_alive = true,
+                t if t.eq_ignore_ascii_case("upgrade") => self.upgrade_token = true,
+                t if protected(t) => return Err(Error::Ambiguous("Connection names a field that must not be dropped")),
+                t => {
+                    *self.named.get_mut(self.named_len).ok_or(Error::HeadTooLarge)? = t;
+                    self.named_len += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Fields that a peer must not have dropped by naming them in Connection: the next hop would see another message.
+fn protected(name: &str) -> bool {
+    const KEPT: [&str; 8] =
+        ["host", "content-length", "transfer-encoding", "authorization", "cookie", "content-type", "traceparent", "trailer"];
+    KEPT.iter().any(|kept| kept.eq_ignore_ascii_case(name)) || name.to_ascii_lowercase().starts_with("x-forwarded-")
+}
+
+/// A number of digits only: no sign, no space, no list, no overflow.
+pub(crate) fn digits(value: &[u8]) -> Option<u64> {
+    if value.is_empty() || value.len() > 19 || !value.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    value.iter().try_fold(0_u64, |sum, digit| sum.checked_mul(10)?.checked_add(u64::from(digit - b'0')))
+}
+
+/// Host or the authority of a target: no user info, no path, no space, only characters of a host and port.
+pub(crate) fn authority(value: &[u8]) -> Result<&str, Error> {
+    let fine = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'~' | b':' | b'[' | b']');
+    if value.len() > 512 || !value.iter().all(fine) {
+        return Err(Error::Malformed("host"));
+    }
+    text(value)
+}
+
+pub(crate) fn text(value: &[u8]) -> Result<&str, Error> {
+    std::str::from_utf8(value).map_err(|_| Error::Malformed("header value"))
+}
+
+/// Where the head ends (after the empty line), checking line ends on the way: CR LF only, no folding, no other control character.
+pub(crate) fn head_end(bytes: &[u8], limits: &Limits) -> Result<Option<usize>, Error> {
+    let mut from = 0;
+    while let Some(found) = memchr::memchr2(b'\n', 0, &bytes[from..]) {
+        let at = from + found;
+        if bytes[at] == 0 || at == 0 || bytes[at - 1] != b'\r' {
+            return Err(Error::Malformed("line: it must end in CR LF"));
+        }
+        if at == from + 1 {
+            if from == 0 {
+                return Err(Error::Malformed("head: it starts with an empty line"));
+            }
+            return if at < limits.head_bytes { Ok(Some(at + 1)) } else { Err(Error::HeadTooLarge) };
+        }
+        if memchr::memchr(b'\r', &bytes[from..at - 1]).is_some() {
+            return Err(Error::Malformed("line: CR inside"));
+        }
+        if matches!(bytes.get(at + 1), Some(b' ' | b'\t')) {
+            return Err(Error::Ambiguous("a folded line"));
+        }
+        from = at + 1;
+    }
+    if bytes.len() >= limits.head_bytes { Err(Error::HeadTooLarge) } else { Ok(None) }
+}

@@ -1,0 +1,143 @@
+//! A request head: line, target, fields, framing.
+
+use std::mem::MaybeUninit;
+
+use crate::{
+    Error, Field, Fields, Framing, Limits, MAX_HEADERS,
+    field::{authority, head_end},
+};
+
+/// A request head, borrowed from the bytes it came in.
+#[derive(Debug)]
+pub struct Request<'b> {
+    /// Method, a token.
+    pub method: &'b str,
+    /// Target as sent: origin form, absolute form, authority form (CONNECT) or "*" (OPTIONS).
+    pub target: &'b str,
+    /// 0 or 1.
+    pub minor_version: u8,
+    /// Host; always there in HTTP/1.1.
+    pub host: Option<&'b str>,
+    /// How the end of the body is found; never `UntilClose`.
+    pub framing: Framing,
+    /// The client may send another request on this connection.
+    pub keep_alive: bool,
+    /// The client waits for 100 before it sends the body.
+    pub expect_continue: bool,
+    /// The protocol to change to, when Connection says so too.
+    pub upgrade: Option<&'b str>,
+    /// Length of the head.
+    pub head_len: usize,
+    /// All other fields.
+    pub fields: Fields<'b>,
+}
+
+/// Parses the head at the start of `bytes`; `None` = more bytes are needed.
+///
+/// One empty line before the request is passed over, as RFC 9112 asks.
+pub fn parse_request<'b>(bytes: &'b [u8], limits: &Limits) -> Result<Option<Request<'b>>, Error> {
+    let skipped = if bytes.starts_with(b"\r\n") { 2 } else { 0 };
+    let Some(end) = head_end(&bytes[skipped..], limits)? else { return Ok(None) };
+    let head = &bytes[skipped..skipped + end];
+    let mut room = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+    let room = &mut room[..limits.headers.min(MAX_HEADERS)];
+    let mut parsed = httparse::Request::new(&mut []);
+    match parsed.parse_with_uninit_headers(head, room) {
+        Ok(httparse::Status::Complete(_)) => {}
+        Ok(httparse::Status::Partial) => return Err(Error::Malformed("head")),
+        Err(httparse::Error::TooManyHeaders) => return Err(Error::HeadTooLarge),
+        Err(httparse::Error::Version) => return Err(version_error(head)),
+        Err(_) => return Err(Error::Malformed("head")),
+    }
+    let (method, target, minor_version) =
+        (parsed.method.unwrap_or_default(), parsed.path.unwrap_or_default(), parsed.version.unwrap_or_default());
+    let mut fields = Fields::default();
+    for header in parsed.headers.iter() {
+        fields.push(checked(header)?)?;
+    }
+    check_target(method, target)?;
+    let framing = framing(method, minor_version, &fields)?;
+    if minor_version == 1 && fields.host.is_none() {
+        return Err(Error::Malformed("request: HTTP/1.1 needs a Host"));
+    }
+    Ok(Some(Request {
+        method,
+        target,
+        minor_version,
+        host: fields.host,
+        framing,
+        keep_alive: !fields.close && (minor_version == 1 || fields.keep_alive),
+        expect_continue: fields.expect_continue && minor_version == 1 && framing != Framing::None,
+        upgrade: fields.upgrade.filter(|_| fields.upgrade_token && minor_version == 1),
+        head_len: skipped + end,
+        fields,
+    }))
+}
+
+/// 505 is for a version that is well written and not ours; anything else in its place is malformed.
+fn version_error(head: &[u8]) -> Error {
+    let line = head.split(|&b| b == b'\r').next().unwrap_or_default();
+    let mut words = line.split(|&b| b == b' ');
+    match (words.next(), words.next(), words.next(), words.next()) {
+        (Some(_), Some(_), Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor]), None)
+            if major.is_ascii_digit() && minor.is_ascii_digit() =>
+        {
+            Error::Version
+        }
+        _ => Error::Malformed("request line"),
+    }
+}
+
+/// A field with a name that is a token and a value without control characters.
+pub(crate) fn checked<'b>(header: &httparse::Header<'b>) -> Result<Field<'b>, Error> {
+    if header.value.iter().any(|&b| (b < b' ' && b != b'\t') || b == 0x7f) {
+        return Err(Error::Malformed("header value: a control character"));
+    }
+    Ok(Field { name: header.name, value: header.value })
+}
+
+fn framing(method: &str, minor_version: u8, fields: &Fields<'_>) -> Result<Framing, Error> {
+    if method == "CONNECT" {
+        // What follows a CONNECT is the tunnel's; a body would be read as such by one side only.
+        return if fields.chunked || fields.length.is_some_and(|n| n > 0) {
+            Err(Error::Ambiguous("CONNECT with a body"))
+        } else {
+            Ok(Framing::None)
+        };
+    }
+    match (fields.chunked, fields.length) {
+        (true, Some(_)) => Err(Error::Ambiguous("Transfer-Encoding and Content-Length")),
+        (true, None) if minor_version == 0 => Err(Error::Ambiguous("Transfer-Encoding in HTTP/1.0")),
+        (true, None) => Ok(Framing::Chunked),
+        (false, Some(0) | None) => Ok(Framing::None),
+        (false, Some(length)) => Ok(Framing::Length(length)),
+    }
+}
+
+/// The form of the target must fit the method.
+fn check_target(method: &str, target: &str) -> Result<(), Error> {
+    if target.bytes().any(|b| b <= b' ' || b >= 0x7f || b == b'#') {
+        return Err(Error::Malformed("target"));
+    }
+    if method == "CONNECT" {
+        let (host, port) = target.rsplit_once(':').ok_or(Error::Malformed("target: CONNECT needs host:port"))?;
+        authority(target.as_bytes())?;
+        return if host.is_empty() || port.parse::<u16>().is_err() {
+            Err(Error::Malformed("target: CONNECT needs host:port"))
+        } else {
+            Ok(())
+        };
+    }
+    match target {
+        "*" if method == "OPTIONS" => Ok(()),
+        t if t.starts_with('/') => Ok(()),
+        t => {
+            let (scheme, rest) = t.split_once("://").ok_or(Error::Malformed("target"))?;
+            if !scheme.eq_ignore_ascii_case("http") {
+                return Err(Error::Malformed("target: only http"));
+            }
+            let host = &rest[..rest.find(['/', '?']).unwrap_or(rest.len())];
+            if host.is_empty() { Err(Error::Malformed("target")) } else { authority(host.as_bytes()).map(drop) }
+        }
+    }
+}

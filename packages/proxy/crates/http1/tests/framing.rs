@@ -1,0 +1,126 @@
+//! The table of hostile requests, `framing.json`: each is forwarded with the boundaries that every reader sees, or refused with the status that it names.
+//! `request` holds bytes as Latin-1; a "␞" in it stands for `repeat`: a text and how often. `integration/framing` gives the same table to real servers.
+
+use plait_http1::{BodyDecoder, Error, Limits, parse_request};
+
+struct Case {
+    name: String,
+    bytes: Vec<u8>,
+    /// `None` = forwarded.
+    refused: Option<u16>,
+}
+
+fn cases() -> Vec<Case> {
+    let table: Vec<serde_json::Value> = serde_json::from_str(include_str!("framing.json")).unwrap();
+    table
+        .iter()
+        .map(|row| {
+            let mut text = row["request"].as_str().unwrap().to_owned();
+            if let Some(repeat) = row["repeat"].as_array() {
+                text = text.replace('␞', &repeat[0].as_str().unwrap().repeat(repeat[1].as_u64().unwrap() as usize));
+            }
+            Case {
+                name: row["name"].as_str().unwrap().to_owned(),
+                bytes: text.chars().map(|c| u8::try_from(c as u32).unwrap()).collect(),
+                refused: row["expect"].as_u64().map(|status| status as u16),
+            }
+        })
+        .collect()
+}
+
+/// Reads every request in `bytes`, handed over in pieces of `step`; what a proxy would see: method and body of each.
+fn read(bytes: &[u8], step: usize) -> Result<Vec<(String, Vec<u8>)>, Error> {
+    let (mut seen, mut messages) = (0, Vec::new());
+    let mut start = 0;
+    let mut body: Option<BodyDecoder> = None;
+    while seen < bytes.len() {
+        seen = (seen + step).min(bytes.len());
+        loop {
+            if let Some(decoder) = &mut body {
+                let decoded = decoder.decode(&bytes[start..seen])?;
+                let data = &bytes[start..seen][decoded.data.clone()];
+                let (_, collected): &mut (String, Vec<u8>) = messages.last_mut().expect("a body follows a head");
+                collected.extend_from_slice(data);
+                start += decoded.consumed;
+                if decoder.is_done() {
+                    body = None;
+                } else if decoded.consumed == 0 || start == seen {
+                    break;
+                }
+                continue;
+            }
+            if start == seen {
+                break;
+            }
+            match parse_request(&bytes[start..seen], &Limits::default())? {
+                None => break,
+                Some(request) => {
+                    start += request.head_len;
+                    messages.push((request.method.to_owned(), Vec::new()));
+                    body = Some(BodyDecoder::new(request.framing));
+                }
+            }
+        }
+    }
+    if body.is_some() || start < bytes.len() { Err(Error::Truncated) } else { Ok(messages) }
+}
+
+#[test]
+fn the_table_is_long_enough_to_mean_something() {
+    assert!(cases().iter().filter(|case| case.refused.is_some()).count() >= 150);
+}
+
+#[test]
+fn every_case_ends_as_the_table_says_whole_and_byte_by_byte() {
+    for case in cases() {
+        for step in [case.bytes.len(), 1, 7] {
+            let expected = case.refused;
+            // A long head byte by byte is quadratic and says nothing new.
+            if step < 8 && case.bytes.len() > 4096 {
+                continue;
+            }
+            let outcome = read(&case.bytes, step);
+            match expected {
+                None => assert!(outcome.is_ok(), "{}, step {step}: {outcome:?}", case.name),
+                Some(status) => {
+                    assert_eq!(outcome.as_ref().map_err(|e| e.status()).err(), Some(status), "{}, step {step}: {outcome:?}", case.name)
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_forwarded_is_the_same_however_it_arrives() {
+    for case in cases().iter().filter(|case| case.refused.is_none()) {
+        let whole = read(&case.bytes, case.bytes.len()).unwrap();
+        for step in 1..case.bytes.len() {
+            assert_eq!(read(&case.bytes, step).unwrap(), whole, "{}, step {step}", case.name);
+        }
+    }
+}
+
+#[test]
+fn a_tail_belongs_to_the_next_message() {
+    for case in cases().iter().filter(|case| case.refused.is_none()) {
+        let mut bytes = case.bytes.clone();
+        bytes.extend_from_slice(b"GET /tail HTTP/1.1\r\nHost: tail\r\n\r\n");
+        let with_tail = read(&bytes, bytes.len()).unwrap();
+        assert_eq!(with_tail.len(), read(&case.bytes, case.bytes.len()).unwrap().len() + 1, "{}", case.name);
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn arbitrary_bytes_never_panic_and_split_alike(bytes in proptest::collection::vec(proptest::sample::select(b"GPT /:\r\n0159aA;chunkedHost-\x00".to_vec()), 0..200), step in 1_usize..9) {
+        let prefix = [b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".as_slice(), &bytes].concat();
+        for input in [bytes.as_slice(), prefix.as_slice()] {
+            let (whole, split) = (read(input, input.len().max(1)), read(input, step));
+            // The same verdict: messages alike, or refused by both.
+            proptest::prop_assert_eq!(whole.is_ok(), split.is_ok());
+            if let (Ok(whole), Ok(split)) = (whole, split) {
+                proptest::prop_assert_eq!(whole, split);
+            }
+        }
+    }
+}
