@@ -1,1 +1,9 @@
-//! plait-decide.
+//! What decides, and nothing else: no I/O; the clock and randomness are arguments. `proxy` calls it for live requests, `explain` for hypothetical ones.
+
+pub mod authorize;
+pub mod balance;
+pub mod detect;
+pub mod explain;
+pub mod retry;
+pub mod rewrite;
+pub mod route;

@@ -1,0 +1,95 @@
+//! Which endpoint gets the next request, and what is learnt from the answer.
+
+use std::sync::{Arc, atomic::Ordering::Relaxed};
+
+use plait_model::{Algorithm, Backend, Endpoint};
+
+/// The average forgets a past latency within about this time.
+const DECAY_NANOS: f64 = 10e9;
+
+/// The latency that an endpoint is given before it was measured: low, so that a new one is tried soon.
+const FIRST_NANOS: u64 = 1_000_000;
+
+/// A refused dial keeps an endpoint out for this long, doubled each time in a row.
+const EJECTION_NANOS: u64 = 1_000_000_000;
+
+/// The longest ejection.
+const LONGEST_EJECTION_NANOS: u64 = 30 * EJECTION_NANOS;
+
+/// An endpoint for one more try. Those in `tried` and those ejected are passed over while there are others; `None` = there are no endpoints.
+///
+/// `roll(n)` gives a number in `0..n`.
+pub fn pick<'b>(backend: &'b Backend, tried: &[u64], now_nanos: u64, mut roll: impl FnMut(usize) -> usize) -> Option<&'b Arc<Endpoint>> {
+    let all = backend.endpoints.as_slice();
+    let fit = |endpoint: &Endpoint| !tried.contains(&endpoint.id) && endpoint.state.ejected_until_nanos.load(Relaxed) <= now_nanos;
+    match all {
+        [] => return None,
+        [only] => return Some(only),
+        _ => {}
+    }
+    let first = start(backend, all.len(), &mut roll);
+    // From a random (or the next) place the first that is fit; all unfit: that place itself, since a refusal is better than none asked.
+    let scan = |from: usize| (0..all.len()).map(|step| &all[(from + step) % all.len()]).find(|endpoint| fit(endpoint));
+    let one = scan(first).unwrap_or(&all[first]);
+    let cost: fn(&Endpoint, u64) -> f64 = match backend.traffic.algorithm {
+        Algorithm::RoundRobin | Algorithm::Random => return Some(one),
+        Algorithm::LeastRequest => |endpoint, _| f64::from(endpoint.state.in_flight.load(Relaxed)),
+        Algorithm::PeakEwma => |endpoint, now| ewma(endpoint, now) * f64::from(endpoint.state.in_flight.load(Relaxed) + 1),
+    };
+    // The second choice differs from the first where it can.
+    let second = (first + 1 + roll(all.len() - 1)) % all.len();
+    let other = scan(second).unwrap_or(one);
+    Some(if cost(other, now_nanos) < cost(one, now_nanos) { other } else { one })
+}
+
+fn start(backend: &Backend, count: usize, roll: &mut impl FnMut(usize) -> usize) -> usize {
+    match backend.traffic.algorithm {
+        Algorithm::RoundRobin => backend.turn.fetch_add(1, Relaxed) as usize % count,
+        Algorithm::PeakEwma | Algorithm::LeastRequest | Algorithm::Random => roll(count),
+    }
+}
+
+fn ewma(endpoint: &Endpoint, now_nanos: u64) -> f64 {
+    let value = match endpoint.state.ewma_nanos.load(Relaxed) {
+        0 => FIRST_NANOS,
+        measured => measured,
+    };
+    let idle = now_nanos.saturating_sub(endpoint.state.ewma_at_nanos.load(Relaxed)) as f64;
+    value as f64 * (-idle / DECAY_NANOS).exp()
+}
+
+/// A request left for the endpoint.
+pub fn started(endpoint: &Endpoint) {
+    endpoint.state.in_flight.fetch_add(1, Relaxed);
+}
+
+/// A request that `started` ended, whatever its end; `latency_nanos` until the head of the answer, `None` when there was none.
+pub fn finished(endpoint: &Endpoint, latency_nanos: Option<u64>, now_nanos: u64) {
+    let state = &endpoint.state;
+    state.in_flight.fetch_sub(1, Relaxed);
+    let Some(latency) = latency_nanos else { return };
+    let old = state.ewma_nanos.load(Relaxed);
+    // A peak counts at once and whole; what is faster than the average pulls it down slowly.
+    let new = if old == 0 || latency > old {
+        latency
+    } else {
+        let elapsed = now_nanos.saturating_sub(state.ewma_at_nanos.load(Relaxed)) as f64;
+        let weight = (-elapsed / DECAY_NANOS).exp();
+        (old as f64 * weight + latency as f64 * (1.0 - weight)) as u64
+    };
+    state.ewma_nanos.store(new.max(1), Relaxed);
+    state.ewma_at_nanos.store(now_nanos, Relaxed);
+}
+
+/// The endpoint could be dialled: it is back for everybody.
+pub fn reached(endpoint: &Endpoint) {
+    endpoint.state.failures.store(0, Relaxed);
+    endpoint.state.ejected_until_nanos.store(0, Relaxed);
+}
+
+/// Nothing could be delivered to the endpoint: others are asked for a while.
+pub fn refused(endpoint: &Endpoint, now_nanos: u64) {
+    let failures = endpoint.state.failures.fetch_add(1, Relaxed).min(10);
+    let length = (EJECTION_NANOS << failures).min(LONGEST_EJECTION_NANOS);
+    endpoint.state.ejected_until_nanos.store(now_nanos.saturating_add(length), Relaxed);
+}

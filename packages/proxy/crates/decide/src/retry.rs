@@ -1,0 +1,100 @@
+//! Whether a request may be tried again, and how much of that the mesh allows.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+
+use plait_model::{Retries, RetryBudget};
+
+/// Without `retries` of the user, what was certainly not delivered is still tried elsewhere this often.
+const UNDELIVERED_ATTEMPTS: u32 = 3;
+
+/// The longest pause before a retry.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
+
+/// How a try ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Certainly nothing reached the application: always safe to try elsewhere.
+    Undelivered,
+    /// The connection broke or the attempt timed out before the head of an answer; the application may have acted.
+    Broken,
+    /// The application answered with this status.
+    Status(u16),
+}
+
+/// What to do after a try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// Wait that long, then try once more.
+    After(Duration),
+    /// The answer stands.
+    No,
+}
+
+/// Decides after try number `attempt` (0 = the first). Never called once a byte of the answer went to the caller.
+///
+/// `idempotent`: the method may be repeated; `jitter` in 0 to 1 spreads the pause.
+pub fn again(retries: Option<&Retries>, attempt: u32, idempotent: bool, ended: Ended, jitter: f64) -> Again {
+    let most = retries.map_or(UNDELIVERED_ATTEMPTS, |retries| match ended {
+        Ended::Undelivered => retries.attempts.max(UNDELIVERED_ATTEMPTS),
+        Ended::Broken | Ended::Status(_) => retries.attempts,
+    });
+    let wanted = match ended {
+        Ended::Undelivered => true,
+        // A break is a 503 to the caller; retried where the user retries that, and only where repeating is safe.
+        Ended::Broken => idempotent && retries.is_some(),
+        Ended::Status(status) => retries.is_some_and(|retries| retries.codes.contains(&status)),
+    };
+    if !wanted || attempt >= most {
+        return Again::No;
+    }
+    match (ended, retries) {
+        // Elsewhere is another endpoint: the first such try need not wait.
+        (Ended::Undelivered, _) if attempt == 0 => Again::After(Duration::ZERO),
+        (_, retries) => Again::After(pause(retries.map_or(Duration::from_millis(25), |retries| retries.backoff), attempt, jitter)),
+    }
+}
+
+fn pause(backoff: Duration, attempt: u32, jitter: f64) -> Duration {
+    let doubled = backoff.saturating_mul(1 << attempt.min(16)).min(LONGEST_BACKOFF);
+    doubled.mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0))
+}
+
+/// Bounds what retries add to the load: a share of the requests of the last interval, and a floor for quiet times. One for each destination.
+#[derive(Debug, Default)]
+pub struct Budget {
+    /// Number of the interval in which the counts were made.
+    interval: AtomicU64,
+    requests: AtomicU64,
+    retries: AtomicU64,
+}
+
+impl Budget {
+    /// A request came.
+    pub fn request(&self, budget: &RetryBudget, now: Duration) {
+        self.turn(budget, now);
+        self.requests.fetch_add(1, Relaxed);
+    }
+
+    /// Takes one retry out of the budget; false = it is spent.
+    pub fn take(&self, budget: &RetryBudget, now: Duration) -> bool {
+        self.turn(budget, now);
+        let floor = u64::from(budget.min_per_second).saturating_mul(budget.interval.as_secs().max(1));
+        let allowed = floor.max(self.requests.load(Relaxed).saturating_mul(u64::from(budget.percent)) / 100);
+        if self.retries.load(Relaxed) >= allowed {
+            return false;
+        }
+        self.retries.fetch_add(1, Relaxed);
+        true
+    }
+
+    fn turn(&self, budget: &RetryBudget, now: Duration) {
+        let number = (now.as_millis() / budget.interval.as_millis().max(1)) as u64;
+        if self.interval.swap(number, Relaxed) != number {
+            self.requests.store(0, Relaxed);
+            self.retries.store(0, Relaxed);
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Choosing an endpoint and trying again; clock and dice are the test's.
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use plait_decide::{
+    balance::{finished, pick, reached, refused, started},
+    retry::{Again, Budget, Ended, again},
+};
+use plait_model::{Algorithm, Backend, BackendTraffic, Endpoint, EndpointState, Retries, RetryBudget};
+use proptest::prelude::*;
+
+const SECOND: u64 = 1_000_000_000;
+
+fn backend(algorithm: Algorithm, count: u64) -> Backend {
+    let endpoint = |id| {
+        Arc::new(Endpoint {
+            id,
+            workload: "ns/w".into(),
+            address: "127.0.0.1:1".parse().unwrap(),
+            identity: None,
+            server_name: "".into(),
+            target_port: 1,
+            zone: "".into(),
+            state: Arc::new(EndpointState::default()),
+        })
+    };
+    Backend {
+        key: "ns/s:80".into(),
+        service: "ns/s".into(),
+        port: 80,
+        endpoints: (0..count).map(endpoint).collect(),
+        traffic: BackendTraffic { algorithm, ..BackendTraffic::default() },
+        turn: Arc::default(),
+    }
+}
+
+/// Dice that repeat: small, seeded, the same in every run.
+fn dice(seed: u64) -> impl FnMut(usize) -> usize {
+    let mut state = seed | 1;
+    move |sides| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 33) as usize % sides
+    }
+}
+
+#[test]
+fn round_robin_takes_each_in_turn() {
+    let backend = backend(Algorithm::RoundRobin, 3);
+    let picks: Vec<_> = (0..6).map(|_| pick(&backend, &[], 0, |_| unreachable!()).unwrap().id).collect();
+    assert_eq!(picks, [0, 1, 2, 0, 1, 2]);
+}
+
+#[test]
+fn the_slower_endpoint_gets_less() {
+    for (algorithm, most) in [(Algorithm::PeakEwma, 50), (Algorithm::LeastRequest, 600), (Algorithm::Random, 600)] {
+        let backend = backend(algorithm, 2);
+        let mut roll = dice(1);
+        for (endpoint, latency) in backend.endpoints.iter().zip([SECOND / 10, SECOND / 1000]) {
+            started(endpoint);
+            finished(endpoint, Some(latency), 0);
+        }
+        let slow = (0..1000).filter(|_| pick(&backend, &[], 1, &mut roll).unwrap().id == 0).count();
+        assert!(slow <= most, "{algorithm:?}: {slow}");
+    }
+}
+
+#[test]
+fn requests_in_flight_count() {
+    let backend = backend(Algorithm::LeastRequest, 2);
+    (0..5).for_each(|_| started(&backend.endpoints[0]));
+    let mut roll = dice(2);
+    assert!((0..50).all(|_| pick(&backend, &[], 0, &mut roll).unwrap().id == 1));
+}
+
+#[test]
+fn a_refused_endpoint_is_left_out_for_a_while_longer_each_time() {
+    let backend = backend(Algorithm::Random, 2);
+    let mut roll = dice(3);
+    let mut chosen = |now| (0..50).any(|_| pick(&backend, &[], now, &mut roll).unwrap().id == 0);
+    refused(&backend.endpoints[0], 0);
+    assert!(!chosen(SECOND / 2));
+    assert!(chosen(SECOND));
+    refused(&backend.endpoints[0], SECOND);
+    assert!(!chosen(2 * SECOND + SECOND / 2), "the second time it is out for two seconds");
+    assert!(chosen(3 * SECOND));
+    reached(&backend.endpoints[0]);
+    assert_eq!(backend.endpoints[0].state.failures.load(Relaxed), 0);
+}
+
+#[test]
+fn what_was_tried_is_not_tried_again_while_there_are_others() {
+    for algorithm in [Algorithm::PeakEwma, Algorithm::LeastRequest, Algorithm::RoundRobin, Algorithm::Random] {
+        let backend = backend(algorithm, 3);
+        let mut roll = dice(4);
+        assert!((0..50).all(|_| pick(&backend, &[0, 2], 0, &mut roll).unwrap().id == 1), "{algorithm:?}");
+    }
+}
+
+#[test]
+fn all_ejected_is_still_an_endpoint_and_none_is_none() {
+    let two = backend(Algorithm::PeakEwma, 2);
+    two.endpoints.iter().for_each(|endpoint| refused(endpoint, 0));
+    assert!(pick(&two, &[], 1, dice(5)).is_some());
+    assert!(pick(&backend(Algorithm::PeakEwma, 0), &[], 1, dice(5)).is_none());
+}
+
+fn user(codes: &[u16], attempts: u32) -> Retries {
+    Retries { codes: codes.to_vec(), attempts, backoff: Duration::from_millis(25), budget: RetryBudget::default() }
+}
+
+#[test]
+fn only_what_is_safe_or_asked_for_is_tried_again() {
+    let two = user(&[503], 2);
+    for (retries, attempt, idempotent, ended, expected) in [
+        (None, 0, false, Ended::Undelivered, true),
+        (None, 2, false, Ended::Undelivered, true),
+        (None, 3, false, Ended::Undelivered, false),
+        (None, 0, true, Ended::Broken, false),
+        (None, 0, true, Ended::Status(503), false),
+        (Some(&two), 0, true, Ended::Broken, true),
+        (Some(&two), 0, false, Ended::Broken, false),
+        (Some(&two), 0, false, Ended::Status(503), true),
+        (Some(&two), 0, true, Ended::Status(500), false),
+        (Some(&two), 1, true, Ended::Status(503), true),
+        (Some(&two), 2, true, Ended::Status(503), false),
+        (Some(&two), 2, true, Ended::Undelivered, true),
+    ] {
+        let verdict = again(retries, attempt, idempotent, ended, 1.0);
+        assert_eq!(verdict != Again::No, expected, "{attempt} {idempotent} {ended:?}");
+    }
+}
+
+#[test]
+fn the_pause_doubles_with_jitter() {
+    let many = user(&[503], 40);
+    let pause = |attempt, jitter| match again(Some(&many), attempt, true, Ended::Status(503), jitter) {
+        Again::After(pause) => pause,
+        Again::No => panic!("refused"),
+    };
+    assert_eq!(pause(0, 1.0), Duration::from_millis(25));
+    assert_eq!(pause(0, 0.0), Duration::from_micros(12_500));
+    assert_eq!(pause(2, 1.0), Duration::from_millis(100));
+    assert_eq!(pause(30, 1.0), Duration::from_secs(10));
+    assert_eq!(again(None, 0, false, Ended::Undelivered, 1.0), Again::After(Duration::ZERO));
+}
+
+proptest! {
+    /// Retries never exceed the larger of the share and the floor, whatever the order of events.
+    #[test]
+    fn the_budget_bounds_the_retries(events in prop::collection::vec(any::<bool>(), 0..400), percent in 0_u32..100, floor in 0_u32..5) {
+        let budget = RetryBudget { percent, interval: Duration::from_secs(1), min_per_second: floor };
+        let counted = Budget::default();
+        let (mut requests, mut retries) = (0_u32, 0_u32);
+        for is_request in events {
+            if is_request {
+                counted.request(&budget, Duration::from_millis(10));
+                requests += 1;
+            } else if counted.take(&budget, Duration::from_millis(20)) {
+                retries += 1;
+                prop_assert!(retries <= floor.max(requests * percent / 100));
+            }
+        }
+        // The next interval starts afresh.
+        prop_assert_eq!(counted.take(&budget, Duration::from_millis(1500)), floor > 0);
+    }
+}
