@@ -14,21 +14,21 @@ LABEL_WIDTH = 12
 PLACE_COLUMN = 76
 
 
-def render(decision: Mapping[str, Any], places: Places, request: tuple[str, str]) -> None:
+def render(decision: Mapping[str, Any], places: Places, url: str) -> None:
     """Prints a decision."""
     out = console()
-    for text in lines(decision, places, request):
+    for text in lines(decision, places, url):
         out.print(text, markup=False)
 
 
-def lines(decision: Mapping[str, Any], places: Places, request: tuple[str, str]) -> Iterator[str]:
-    """The picture, line by line; `request` is who asked and for what, as the user wrote it."""
+def lines(decision: Mapping[str, Any], places: Places, url: str) -> Iterator[str]:
+    """The picture, line by line; `url` as the user wrote it."""
     yield row(
         "from",
         f"{decision['from']['workload']}, {decision['from']['identity']}",
         f"generation {decision['generation']}",
     )
-    yield row("to", destination(decision["destination"], request[1]))
+    yield row("to", destination(decision["destination"], url))
     yield from route(decision, places)
     for text in decision["filters"]:
         yield row("filter", text)
@@ -43,9 +43,9 @@ def lines(decision: Mapping[str, Any], places: Places, request: tuple[str, str])
         yield row("endpoint", f"{endpoint['address']} ({endpoint['workload']}){ejected}")
     yield from limits(decision["limits"], places)
     yield from policy(decision["policy"], places)
-    answer = decision["answer"]
-    if answer:
-        yield row("answer", " ".join(str(part) for part in (answer.get("status"), answer.get("reason")) if part))
+    answer = decision["answer"] or {}
+    if told := " ".join(str(part) for part in (answer.get("status"), answer.get("reason")) if part):
+        yield row("answer", told)
 
 
 def row(label: str, text: str, place: str = "") -> str:

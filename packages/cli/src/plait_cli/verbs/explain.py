@@ -42,7 +42,7 @@ def explain(
     if output is Format.json:
         print_json(decision)
     else:
-        render(decision, places_of(api), (source, url))
+        render(decision, places_of(api), url)
 
 
 def live(api: Api, admin: Admin, workload: str, request: tuple[str, str, list[str]]) -> dict[str, Any]:

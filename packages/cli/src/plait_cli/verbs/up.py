@@ -52,9 +52,9 @@ async def run(mesh: Mesh, directory: Path) -> None:
         stop = asyncio.create_task(ended.wait())
         await asyncio.wait({ready, stop}, return_when=asyncio.FIRST_COMPLETED)
         if ready.done():
-            (mesh.state / "ready").touch()
             workloads = await asyncio.to_thread(laptop.api.workloads)
             print(announcement(ready.result(), workloads, time.monotonic() - began), flush=True)
+            (mesh.state / "ready").touch()  # after the announcement: whoever waits for it prints that
             await stop
         ready.cancel()
         print(f"mesh {mesh.name} is ending", flush=True)
@@ -107,4 +107,5 @@ def start_detached(mesh: Mesh, directory: Path, state: Path | None) -> None:
                 process.terminate()
             raise Failure(f"mesh {mesh.name} did not become ready", f"{log} ends with:\n{log.read_text()[-2000:]}")
         time.sleep(0.05)
-    print(log.read_text().partition("✓ mesh")[2].join(("✓ mesh", "")), end="")
+    said = log.read_text()
+    print(said[said.index("✓ mesh") :], end="")
