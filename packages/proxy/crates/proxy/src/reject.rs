@@ -1,0 +1,130 @@
+//! The one exit for answers that the mesh makes itself: for applications, for other proxies, and read back from them.
+//! Every stage of the request line builds a [`Reject`] with `?`. Must not name whom a policy allows.
+
+use std::sync::Arc;
+
+use plait_model::{ObjectRef, Reason, ResponseHead, SpiffeId};
+
+/// Carries the stable code to applications.
+pub const REASON_HEADER: &str = "plait-reason";
+/// Carries a reject between proxies.
+pub const REJECT_HEADER: &str = "plait-reject";
+
+/// Why the mesh answers instead of the destination.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reject {
+    /// The cause.
+    pub reason: Reason,
+    /// The user's object that caused it.
+    pub object: Option<ObjectRef>,
+    /// One sentence for people; empty = the code says it all.
+    pub detail: String,
+    /// Who was refused; shown only to those who proved it.
+    pub identity: Option<Arc<SpiffeId>>,
+    /// The state of the world that decided.
+    pub generation: u64,
+    /// False: nothing reached the process, so that the call may be tried elsewhere.
+    pub delivered: bool,
+    /// What to type to find out more; empty = nothing.
+    pub hint: String,
+}
+
+impl Reject {
+    /// A reject of which nothing was delivered.
+    pub fn new(reason: Reason, generation: u64) -> Self {
+        Self { reason, object: None, detail: String::new(), identity: None, generation, delivered: false, hint: String::new() }
+    }
+
+    /// The answer for an application. A stranger without identity gets status and code, not the names.
+    pub fn answer(&self, known_caller: bool) -> (ResponseHead, String) {
+        let body = self.text(known_caller);
+        let mut head = ResponseHead { status: self.reason.status(), ..ResponseHead::default() };
+        head.headers.append(REASON_HEADER.as_bytes(), self.reason.as_str().as_bytes());
+        head.headers.append(b"content-type", b"text/plain");
+        head.headers.append(b"content-length", body.len().to_string().as_bytes());
+        (head, body)
+    }
+
+    /// The value of `plait-reject`.
+    pub fn to_header(&self) -> String {
+        let object = self.object.as_ref().map(|o| format!("{}/{}/{}", o.kind, o.namespace, o.name)).unwrap_or_default();
+        let delivered = if self.delivered { "yes" } else { "no" };
+        format!("{}; object={object}; generation={}; delivered={delivered}", self.reason.as_str(), self.generation)
+    }
+
+    /// Reads what another proxy wrote; `None` when it is malformed. A missing `delivered` counts as yes: trying again must be safe.
+    pub fn from_header(value: &str) -> Option<Self> {
+        let mut parts = value.split(';').map(str::trim);
+        let mut reject = Self { delivered: true, ..Self::new(Reason::from_code(parts.next()?)?, 0) };
+        for part in parts {
+            match part.split_once('=')? {
+                ("object", "") => {}
+                ("object", path) => {
+                    let mut names = path.splitn(3, '/').map(Box::from);
+                    reject.object = Some(ObjectRef { kind: names.next()?, namespace: names.next()?, name: names.next()? });
+                }
+                ("generation", number) => reject.generation = number.parse().ok()?,
+                ("delivered", answer) => reject.delivered = answer != "no",
+                _ => {}
+            }
+        }
+        Some(reject)
+    }
+
+    fn text(&self, known_caller: bool) -> String {
+        if !known_caller {
+            return format!("{}\n", self.reason.as_str());
+        }
+        let mut text = match &self.object {
+            Some(object) => format!("{}: {object}.", self.reason.as_str()),
+            None => format!("{}.", self.reason.as_str()),
+        };
+        for (before, sentence) in [(" ", &self.detail), ("\nWhy: ", &self.hint)] {
+            if !sentence.is_empty() {
+                text.push_str(before);
+                text.push_str(sentence);
+            }
+        }
+        if let Some(identity) = &self.identity {
+            text.push_str(&format!("\nYou are {identity}."));
+        }
+        text.push_str(&format!("\nGeneration {}\n", self.generation));
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn denied() -> Reject {
+        let object = ObjectRef { kind: "AuthorizationPolicy".into(), namespace: "bookshop".into(), name: "ledger-clients".into() };
+        let identity = SpiffeId::new("bookshop.example", "bookshop", "catalog").unwrap();
+        Reject { object: Some(object), identity: Some(Arc::new(identity)), ..Reject::new(Reason::PolicyDenied, 42) }
+    }
+
+    #[test]
+    fn a_known_caller_is_told_object_identity_and_generation() {
+        let (head, body) = denied().answer(true);
+        assert_eq!((head.status, head.headers.first("plait-reason")), (403, Some(&b"policy_denied"[..])));
+        for part in ["AuthorizationPolicy bookshop/ledger-clients", "spiffe://bookshop.example/ns/bookshop/sa/catalog", "Generation 42"] {
+            assert!(body.contains(part), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_stranger_is_told_the_code_alone() {
+        assert_eq!(denied().answer(false).1, "policy_denied\n");
+    }
+
+    #[test]
+    fn another_proxy_reads_what_was_written() {
+        for delivered in [false, true] {
+            let sent = Reject { delivered, identity: None, ..denied() };
+            assert_eq!(Reject::from_header(&sent.to_header()), Some(sent));
+        }
+        assert!(Reject::from_header("upstream_reset").unwrap().delivered);
+        assert_eq!(Reject::from_header("no_such_code; delivered=no"), None);
+        assert_eq!(Reject::from_header("internal; generation=x"), None);
+    }
+}
