@@ -11,49 +11,41 @@ PLACES: Places = {
     ("HTTPRoute", "bookshop", "reviews"): ("demo/routes.yaml", 2),
     ("AuthorizationPolicy", "bookshop", "reviews-readers"): ("demo/policies.yaml", 2),
 }
-LIMITS = {
-    "request_ms": None,
-    "attempt_ms": None,
-    "connect_ms": 5000,
-    "idle_ms": 3600000,
-    "retries": None,
-    "origins": [],
-}
+ORIGINS = [{"field": "timeouts.request", "object": ROUTE, "path": "spec.rules[0].timeouts.request"}]
+LIMITS = {"request_ms": 2000, "attempt_ms": None, "retry_attempts": 2, "retry_codes": [502, 503], "origins": ORIGINS}
 TESTER: dict[str, Any] = {
     "generation": 42,
     "from": {"workload": "bookshop/web-1", "identity": "spiffe://bookshop.example/ns/bookshop/sa/web"},
+    "egress": None,
     "destination": {"service": "bookshop/reviews", "port": 80, "protocol": "http"},
     "route": {
         "object": ROUTE,
         "rule": 0,
         "rule_name": "testers",
-        "matched": ["header x-tester = yes"],
         "implicit": False,
     },
     "not_chosen": [{"object": ROUTE, "rule": 1, "rule_name": "everyone", "why": "more headers match in testers"}],
-    "filters": [],
-    "backends": [{"service": "bookshop/reviews-v2", "port": 80, "weight": 1, "total": 1, "invalid": False}],
-    "endpoints": [
-        {"workload": "bookshop/reviews-v2-1", "address": "127.0.0.1:18104", "identity": "", "ejected": False}
-    ],
+    "backends": [{"backend": "bookshop/reviews-v2:80", "weight": 1, "total": 1, "invalid": None}],
+    "endpoints": [{"workload": "bookshop/reviews-v2-1", "address": "127.0.0.1:18104", "identity": None}],
     "limits": LIMITS,
-    "policy": {"verdict": "allow", "reason": "", "object": POLICY, "rule": 0, "dry_run": []},
-    "answer": {"status": None, "reason": None},
+    "policy": {"allowed": True, "object": POLICY, "why": None, "dry_run_denials": [POLICY]},
+    "answer": None,
 }
 TESTER_LINES = """\
 from        bookshop/web-1, spiffe://bookshop.example/ns/bookshop/sa/web      generation 42
 to          Service bookshop/reviews port 80, protocol http
 route       HTTPRoute bookshop/reviews, rule "testers"                        demo/routes.yaml:2
-              ✓ header x-tester = yes
             not rule "everyone": more headers match in testers
-backend     bookshop/reviews-v2 port 80, weight 1 of 1
+backend     bookshop/reviews-v2:80, weight 1 of 1
 endpoint    127.0.0.1:18104 (bookshop/reviews-v2-1)
-limits      request none, attempt none, connect 5000 ms, idle 3600000 ms
-retries     none
-policy      Allow by AuthorizationPolicy bookshop/reviews-readers, rule 0     demo/policies.yaml:2
+limits      request 2000 ms, attempt none, retries 2 for 502, 503
+              timeouts.request by HTTPRoute bookshop/reviews                  demo/routes.yaml:2
+policy      Allow by AuthorizationPolicy bookshop/reviews-readers             demo/policies.yaml:2
+              dry run: AuthorizationPolicy bookshop/reviews-readers would deny it  demo/policies.yaml:2
 """
 STRANGER = TESTER | {
-    "destination": {"egress": "Allow"},
+    "destination": None,
+    "egress": "allow",
     "route": None,
     "not_chosen": [],
     "backends": [],
@@ -63,7 +55,7 @@ STRANGER = TESTER | {
 }
 STRANGER_LINES = """\
 from        bookshop/web-1, spiffe://bookshop.example/ns/bookshop/sa/web      generation 42
-to          http://u: not in the mesh; Mesh default, spec.egress: Allow
+to          http://u: not in the mesh; Mesh default, spec.egress: allow
 """
 NO_MATCH = TESTER | {
     "route": None,

@@ -28,19 +28,13 @@ def lines(decision: Mapping[str, Any], places: Places, url: str) -> Iterator[str
         f"{decision['from']['workload']}, {decision['from']['identity']}",
         f"generation {decision['generation']}",
     )
-    yield row("to", destination(decision["destination"], url))
+    yield row("to", destination(decision, url))
     yield from route(decision, places)
-    for text in decision["filters"]:
-        yield row("filter", text)
-    for backend in decision["backends"]:
-        invalid = " ✗ does not exist: its share gets 500" if backend["invalid"] else ""
-        yield row(
-            "backend",
-            f"{backend['service']} port {backend['port']}, weight {backend['weight']} of {backend['total']}{invalid}",
-        )
+    for share in decision["backends"]:
+        invalid = f" ✗ {share['invalid']}: its share gets 500" if share["invalid"] else ""
+        yield row("backend", f"{share['backend']}, weight {share['weight']} of {share['total']}{invalid}")
     for endpoint in decision["endpoints"]:
-        ejected = "  ejected: it failed lately" if endpoint["ejected"] else ""
-        yield row("endpoint", f"{endpoint['address']} ({endpoint['workload']}){ejected}")
+        yield row("endpoint", f"{endpoint['address']} ({endpoint['workload']})")
     yield from limits(decision["limits"], places)
     yield from policy(decision["policy"], places)
     answer = decision["answer"] or {}
@@ -54,13 +48,14 @@ def row(label: str, text: str, place: str = "") -> str:
     return f"{left:{PLACE_COLUMN}}  {place}".rstrip() if place else left
 
 
-def destination(found: Mapping[str, Any] | None, url: str) -> str:
+def destination(decision: Mapping[str, Any], url: str) -> str:
     """Where the request goes."""
-    if not found:
-        return f"{url}: nowhere that the mesh knows"
-    if found.get("egress"):
-        return f"{url}: not in the mesh; Mesh default, spec.egress: {found['egress']}"
-    return f"Service {found['service']} port {found['port']}, protocol {found['protocol']}"
+    found = decision["destination"]
+    if found:
+        return f"Service {found['service']} port {found['port']}, protocol {found['protocol']}"
+    if decision["egress"]:
+        return f"{url}: not in the mesh; Mesh default, spec.egress: {decision['egress']}"
+    return f"{url}: nowhere that the mesh knows"
 
 
 def named(entity: Mapping[str, Any]) -> str:
@@ -85,14 +80,12 @@ def route(decision: Mapping[str, Any], places: Places) -> Iterator[str]:
     """The rule that matched, why, and why the others did not."""
     chosen = decision["route"]
     if not chosen:
-        if decision["destination"] and not decision["destination"].get("egress"):
+        if decision["destination"]:
             yield row("route", "no rule matches")
     elif chosen["implicit"]:
         yield row("route", "none attached: straight to the Service's endpoints")
     else:
         yield row("route", f"{named(chosen['object'])}, {rule_text(chosen)}", place_of(chosen["object"], places))
-        for text in chosen["matched"]:
-            yield row("", f"  ✓ {text}")
     for other in decision["not_chosen"]:
         apart = "" if chosen and other["object"] == chosen.get("object") else f" of {named(other['object'])}"
         yield row("", f"not {rule_text(other)}{apart}: {other['why']}")
@@ -102,41 +95,21 @@ def limits(found: Mapping[str, Any] | None, places: Places) -> Iterator[str]:
     """Timeouts and retries, and which objects set them."""
     if not found:
         return
-    times = [
-        f"{name} {'none' if found.get(f'{name}_ms') is None else str(found[f'{name}_ms']) + ' ms'}"
-        for name in ("request", "attempt", "connect", "idle")
-    ]
-    yield row("limits", ", ".join(times))
-    retries = found.get("retries")
-    text = (
-        ", ".join(f"{name} {value}" for name, value in retries.items() if value not in (None, []))
-        if retries
-        else "none"
-    )
-    yield row("retries", text)
-    for origin in found.get("origins", []):
-        entity = origin.get("object", origin) if isinstance(origin, Mapping) else None
-        if entity and "kind" in entity:
-            field = f"{origin['field']}: " if origin.get("field") else ""
-            yield row("", f"  {field}{named(entity)}", place_of(entity, places))
-        else:
-            yield row("", f"  {origin}")
+    request, attempt = ("none" if found[name] is None else f"{found[name]} ms" for name in ("request_ms", "attempt_ms"))
+    codes = ", ".join(str(code) for code in found["retry_codes"])
+    retries = f"{found['retry_attempts']} for {codes}" if found["retry_attempts"] else "none"
+    yield row("limits", f"request {request}, attempt {attempt}, retries {retries}")
+    for origin in found["origins"]:
+        yield row("", f"  {origin['field']} by {named(origin['object'])}", place_of(origin["object"], places))
 
 
 def policy(found: Mapping[str, Any] | None, places: Places) -> Iterator[str]:
     """What the destination's sidecar would say, and which policy says it."""
     if not found:
         return
-    verdict = {"allow": "Allow", "deny": "Deny"}.get(str(found["verdict"]).lower(), str(found["verdict"]))
-    by = f" by {named(found['object'])}" if found.get("object") else ""
-    rule = f", rule {found['rule']}" if found.get("rule") is not None else ""
-    yield row("policy", f"{verdict}{by}{rule}", place_of(found.get("object"), places))
-    if found.get("reason"):
-        yield row("", f"  {found['reason']}")
-    for dry in found.get("dry_run", []):
-        told = (
-            f"{named(dry['object'])} would {dry.get('verdict', 'deny')}"
-            if isinstance(dry, Mapping) and "object" in dry
-            else str(dry)
-        )
-        yield row("", f"  dry run: {told}")
+    by = named(found["object"]) if found["object"] else "the Mesh's defaultPolicy"
+    yield row("policy", f"{'Allow' if found['allowed'] else 'Deny'} by {by}", place_of(found["object"], places))
+    if found["why"]:
+        yield row("", f"  {found['why']}")
+    for entity in found["dry_run_denials"]:
+        yield row("", f"  dry run: {named(entity)} would deny it", place_of(entity, places))
