@@ -33,7 +33,6 @@ def test_every_help_has_an_example(words: tuple[str, ...]) -> None:
         (("status",), 3, "no mesh is up"),
         (("stat", "--mesh", "nobody"), 3, "mesh nobody is not up"),
         (("up", "/nonexistent"), 2, "is not a folder"),
-        (("lint", "/nonexistent"), 2, "is not a folder"),
         (("nonsense",), 2, "No such command"),
         (("explain", "GET", "http://a/", "--from", "b", "-H", "nocolon"), 2, "has no colon"),
     ],

@@ -4,7 +4,7 @@ Raised anywhere below the verbs; `main` prints it.
 """
 
 DONE = 0
-NOT_SO = 1  # the thing asked about is not so: lint found problems, a claim failed
+NOT_SO = 1  # the thing asked about is not so: a claim failed
 USAGE = 2
 UNREACHABLE = 3  # the mesh cannot be reached
 

@@ -88,7 +88,7 @@ class Laptop:
         """What keeps the mesh from being ready; empty = nothing."""
         wanted = {name_of(workload) for workload in self.api.workloads()}
         if not wanted:
-            return f"no Workload in {self.directory} is accepted: plait lint {self.directory}"
+            return f"no Workload in {self.directory} is accepted"
         current = {name for proxy in self.api.proxies() if proxy["current"] for name in proxy["workloads"]}
         if late := sorted(wanted - current):
             return f"waiting for the sidecars of {', '.join(late)}"
