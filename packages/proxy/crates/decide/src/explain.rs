@@ -207,8 +207,9 @@ fn routed(snapshot: &Snapshot, from: &Workload, called: &Destination, port: u16,
         plait_model::Protocol::Tcp => "tcp",
     };
     decision.destination = Some(Called { service: called.key.to_string(), port, protocol });
-    let choice = route::find(&service_port.routes, head);
-    decision.not_chosen = not_chosen(service_port.routes.rules(), choice.map(|choice| &**choice.rule), head);
+    let routes = service_port.routes_for(&from.namespace);
+    let choice = route::find(routes, head);
+    decision.not_chosen = not_chosen(routes.rules(), choice.map(|choice| &**choice.rule), head);
     let Some(choice) = choice else {
         decision.answer = Some(answer(Reason::RouteNotFound));
         return;

@@ -58,8 +58,17 @@ pub struct DestinationPort {
     pub port: u16,
     /// What is spoken there.
     pub protocol: Protocol,
-    /// The rules of all routes that bind this proxy's callers, or the implicit rule alone.
+    /// The rules of all producer routes, or the implicit rule alone.
     pub routes: Arc<RouteTable>,
+    /// The rules of the consumer routes of a namespace: they replace `routes` for its callers.
+    pub consumer_routes: Map<Box<str>, Arc<RouteTable>>,
+}
+
+impl DestinationPort {
+    /// The rules for callers of a namespace.
+    pub fn routes_for(&self, namespace: &str) -> &Arc<RouteTable> {
+        self.consumer_routes.get(namespace).unwrap_or(&self.routes)
+    }
 }
 
 /// What is spoken on a port.

@@ -1,0 +1,182 @@
+//! Change sets as a control plane sends them, and the snapshot that follows.
+
+use std::sync::Arc;
+
+use plait_discovery::Resources;
+use plait_model::{DestinationKey, Lookup, Reason};
+use plait_wire as wire;
+use proptest::prelude::*;
+use prost::Message;
+
+fn resource(kind: wire::ResourceKind, name: &str, body: &impl Message) -> wire::Resource {
+    wire::Resource { kind: kind.into(), name: name.into(), version: vec![], body: body.encode_to_vec().into() }
+}
+
+fn mesh() -> wire::Resource {
+    let body = wire::Mesh {
+        trust_domain: "example".into(),
+        mtls_mode: wire::MtlsMode::Strict.into(),
+        default_policy: wire::DefaultPolicy::AllowAuthenticated.into(),
+        egress: wire::Egress::Deny.into(),
+        ..wire::Mesh::default()
+    };
+    resource(wire::ResourceKind::Mesh, "default", &body)
+}
+
+fn service(name: &str) -> wire::Resource {
+    let port = wire::ServicePort { name: "http".into(), port: 80, protocol: wire::Protocol::Http.into() };
+    let body = wire::Service { namespace: "shop".into(), name: name.into(), ports: vec![port], ..wire::Service::default() };
+    resource(wire::ResourceKind::Service, &format!("shop/{name}"), &body)
+}
+
+fn endpoints(name: &str, addresses: &[&str]) -> wire::Resource {
+    let endpoint = |address: &&str| wire::Endpoint {
+        workload: "shop/w".into(),
+        address: (*address).into(),
+        identity: "spiffe://example/ns/shop/sa/a".into(),
+        target_port: 8080,
+        ..wire::Endpoint::default()
+    };
+    let ports = vec![wire::PortEndpoints { port: 80, endpoints: addresses.iter().map(endpoint).collect() }];
+    let body = wire::Endpoints { service: format!("shop/{name}"), ports };
+    resource(wire::ResourceKind::Endpoints, &format!("shop/{name}"), &body)
+}
+
+fn workload(policies: &[&str]) -> wire::Resource {
+    let body = wire::Workload {
+        namespace: "shop".into(),
+        name: "web-1".into(),
+        service_account: "web".into(),
+        address: "127.0.0.1".into(),
+        inbound: "127.0.0.1:1".into(),
+        policies: policies.iter().map(|name| wire::PolicyRef { name: (*name).into(), ports: vec![] }).collect(),
+        ..wire::Workload::default()
+    };
+    resource(wire::ResourceKind::Workload, "shop/web-1", &body)
+}
+
+fn route(name: &str, consumer: &str, path: wire::PathMatch) -> wire::Resource {
+    let parent = wire::RouteParent { service: "shop/reviews".into(), port: 0, consumer_namespace: consumer.into() };
+    let found = wire::RouteMatch { path: Some(path), ..wire::RouteMatch::default() };
+    let backend = wire::Backend { service: "shop/reviews-v2".into(), port: 80, weight: 1, ..wire::Backend::default() };
+    let rule = wire::RouteRule { matches: vec![found], backends: vec![backend], ..wire::RouteRule::default() };
+    let object = wire::ObjectRef { kind: "HTTPRoute".into(), namespace: "shop".into(), name: name.into() };
+    let body = wire::Route { object: Some(object), parents: vec![parent], rules: vec![rule], ..wire::Route::default() };
+    resource(wire::ResourceKind::Route, &format!("HTTPRoute/shop/{name}"), &body)
+}
+
+fn prefix(value: &str) -> wire::PathMatch {
+    wire::PathMatch { r#type: wire::MatchType::Prefix.into(), value: value.into() }
+}
+
+fn changes(generation: u64, upserts: Vec<wire::Resource>) -> wire::ChangeSet {
+    wire::ChangeSet { generation, upserts, known: vec!["shop/reviews".into()], ..wire::ChangeSet::default() }
+}
+
+fn reviews(snapshot: &plait_model::Snapshot) -> Arc<plait_model::Destination> {
+    match snapshot.lookup(&DestinationKey::from_contract("shop/reviews")) {
+        Some(Lookup::Known(destination)) => destination,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_service_without_route_takes_everything_itself() {
+    let applied = Resources::default().apply(changes(1, vec![mesh(), service("reviews"), endpoints("reviews", &["127.0.0.1:1"])])).unwrap();
+    assert!(applied.rejected.is_empty());
+    let destination = reviews(&applied.snapshot);
+    let rules = destination.ports[0].routes.rules();
+    assert!(rules.len() == 1 && rules[0].is_implicit());
+    assert_eq!(&*rules[0].backends[0].backend, "shop/reviews:80");
+    assert_eq!(applied.snapshot.backends["shop/reviews:80"].endpoints.len(), 1);
+}
+
+#[test]
+fn a_producer_route_binds_all_and_a_consumer_route_its_namespace() {
+    let upserts =
+        vec![mesh(), service("reviews"), service("reviews-v2"), route("all", "", prefix("/a")), route("mine", "team", prefix("/b"))];
+    let snapshot = Resources::default().apply(changes(1, upserts)).unwrap().snapshot;
+    let destination = reviews(&snapshot);
+    let route_of = |namespace| destination.ports[0].routes_for(namespace).rules()[0].object.name.clone();
+    assert_eq!((&*route_of("shop"), &*route_of("team")), ("all", "mine"));
+}
+
+#[test]
+fn a_bad_resource_rejects_itself_alone_and_its_last_good_version_stays() {
+    let mut held = Resources::default();
+    held.apply(changes(1, vec![mesh(), service("reviews"), service("reviews-v2"), route("r", "", prefix("/good"))])).unwrap();
+    let bad = wire::PathMatch { r#type: wire::MatchType::Regex.into(), value: "(".into() };
+    let applied = held.apply(changes(2, vec![route("r", "", bad), endpoints("reviews", &["127.0.0.1:1"])])).unwrap();
+    let rejected = &applied.rejected[0];
+    assert_eq!((rejected.name.as_str(), rejected.refused.path.as_str()), ("HTTPRoute/shop/r", "rules[0].matches[0].path.value"));
+    let rule = reviews(&applied.snapshot).ports[0].routes.rules()[0].clone();
+    assert!(matches!(&rule.matches[0].path, plait_model::PathMatch::Prefix(path) if &**path == "/good"));
+    assert_eq!(applied.snapshot.backends["shop/reviews:80"].endpoints.len(), 1, "the rest of the change set is in force");
+}
+
+#[test]
+fn an_older_generation_is_refused() {
+    let mut held = Resources::default();
+    held.apply(changes(5, vec![mesh()])).unwrap();
+    let stale = held.apply(changes(4, vec![])).unwrap_err();
+    assert_eq!((stale.offered, stale.held), (4, 5));
+    assert!(held.apply(changes(5, vec![])).is_ok());
+}
+
+#[test]
+fn an_endpoint_that_stays_keeps_what_was_learnt() {
+    let mut held = Resources::default();
+    let before =
+        held.apply(changes(1, vec![mesh(), service("reviews"), endpoints("reviews", &["127.0.0.1:1", "127.0.0.1:2"])])).unwrap().snapshot;
+    let after = held.apply(changes(2, vec![endpoints("reviews", &["127.0.0.1:2", "127.0.0.1:3"])])).unwrap().snapshot;
+    let ids =
+        |snapshot: &plait_model::Snapshot| snapshot.backends["shop/reviews:80"].endpoints.iter().map(|one| one.id).collect::<Vec<_>>();
+    let (before, after) = (ids(&before), ids(&after));
+    assert_eq!(after[0], before[1]);
+    assert!(!before.contains(&after[1]));
+}
+
+#[test]
+fn a_policy_that_is_named_and_not_held_denies() {
+    let snapshot = Resources::default().apply(changes(1, vec![mesh(), workload(&["shop/missing"])])).unwrap().snapshot;
+    let binding = &snapshot.workloads["shop/web-1"].policies[0];
+    assert!(binding.policy.is_none() && binding.covers(80));
+    assert_eq!(Reason::PolicyDenied.status(), 403);
+}
+
+#[test]
+fn the_epoch_moves_exactly_when_policies_do() {
+    let policy = |name: &str| {
+        let object = wire::ObjectRef { kind: "AuthorizationPolicy".into(), namespace: "shop".into(), name: name.into() };
+        resource(
+            wire::ResourceKind::Policy,
+            &format!("shop/{name}"),
+            &wire::Policy { object: Some(object), action: wire::PolicyAction::Allow.into(), ..wire::Policy::default() },
+        )
+    };
+    let mut held = Resources::default();
+    let mut epoch = |generation, upserts| held.apply(changes(generation, upserts)).unwrap().snapshot.workloads["shop/web-1"].policy_epoch;
+    let first = epoch(1, vec![mesh(), workload(&["shop/p"]), policy("p")]);
+    assert_eq!(epoch(2, vec![service("reviews")]), first);
+    assert_ne!(epoch(3, vec![policy("p")]), first);
+}
+
+#[test]
+fn what_the_control_plane_does_not_know_is_unknown_until_it_does() {
+    let mut held = Resources::default();
+    let key = DestinationKey::from_contract("shop/reviews");
+    let unknown = wire::ChangeSet { generation: 1, unknown: vec!["shop/reviews".into()], ..wire::ChangeSet::default() };
+    assert!(matches!(held.apply(unknown).unwrap().snapshot.lookup(&key), Some(Lookup::Unknown)));
+    assert!(matches!(held.apply(changes(2, vec![service("reviews")])).unwrap().snapshot.lookup(&key), Some(Lookup::Known(_))));
+    assert!(held.apply(changes(3, vec![])).unwrap().snapshot.lookup(&DestinationKey::from_contract("shop/other")).is_none());
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_never_panic(kind in 0_i32..8, body in prop::collection::vec(any::<u8>(), 0..200)) {
+        let upserts = vec![wire::Resource { kind, name: "shop/reviews".into(), version: vec![], body: body.clone().into() }];
+        prop_assert!(Resources::default().apply(changes(1, upserts)).is_ok());
+        // Whatever this says, it says it without a panic.
+        drop(plait_discovery::snapshot_of(&body));
+    }
+}
