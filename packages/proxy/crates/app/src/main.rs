@@ -1,1 +1,37 @@
-fn main() {}
+//! The binary `plait-proxy`: reads its arguments and hands over to the file of each command.
+
+mod decide;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The data path of Plait.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Says what would happen to a request, from resources in a file, as JSON
+    Decide(decide::Decide),
+}
+
+/// Exit codes: 0 done, 1 the thing asked about is not so, 2 wrong usage (clap's own for bad arguments).
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Decide(command) => match decide::run(&command) {
+            Ok(text) => {
+                println!("{text}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("✗ {error}");
+                ExitCode::from(error.exit_code())
+            }
+        },
+    }
+}
