@@ -5,11 +5,12 @@ import sys
 import typer
 
 from plait_cli.errors import Failure
-from plait_cli.verbs import demo, down, edges, explain, join_token, stat, status, up, version
+from plait_cli.verbs import demo, down, edges, explain, join_token, lint, stat, status, up, version
 
 VERBS = (
     ("up", up.up, "plait up demo/"),
     ("down", down.down, "plait down --mesh bookshop"),
+    ("lint", lint.lint, "plait lint demo/"),
     ("status", status.status, "plait status --wait"),
     ("stat", stat.stat, "plait stat --window 5 --by route"),
     ("edges", edges.edges, "plait edges -o json"),

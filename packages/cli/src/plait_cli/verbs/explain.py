@@ -1,4 +1,4 @@
-"""`plait explain`: which objects, rules and endpoints decide one request, of the running mesh.
+"""`plait explain`: which objects, rules and endpoints decide one request, of the running mesh or of the YAML alone.
 
 The engine is the proxy's own (`decide`): live the sidecar answers on its admin socket; what it does not hold, the
 destination's policy, comes from `plait-proxy decide` over the same contract messages. Must not
@@ -8,6 +8,7 @@ decide anything itself.
 import json
 import subprocess
 import tempfile
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -26,6 +27,9 @@ def explain(
     url: Annotated[str, typer.Argument(help="As the application would write it: http://reviews/reviews/7")],
     source: Annotated[str, typer.Option("--from", "-f", help="The Workload that asks, or its service account.")],
     header: Annotated[list[str] | None, typer.Option("--header", "-H", help="'name: value'; may be repeated.")] = None,
+    directory: Annotated[
+        Path | None, typer.Option("--dir", metavar="DIR", help="Ask the YAML of this folder, without a mesh.")
+    ] = None,
     mesh: MeshOption = None,
     state: StateOption = None,
     output: OutputOption = Format.table,
@@ -35,14 +39,18 @@ def explain(
     for entry in headers:
         if ":" not in entry:
             raise Failure(f"header {entry!r} has no colon", "write -H 'x-tester: yes'", USAGE)
-    target = find(mesh, state)
-    api = Api(target)
-    workload = resolve(api, source)
-    decision = live(api, Admin(target, workload), workload, (method.upper(), url, headers))
+    request = (method.upper(), url, headers)
+    if directory is not None:
+        decision, places = offline(directory, source, request)
+    else:
+        target = find(mesh, state)
+        api = Api(target)
+        workload = resolve(api, source)
+        decision, places = live(api, Admin(target, workload), workload, request), places_of(api)
     if output is Format.json:
         print_json(decision)
     else:
-        render(decision, places_of(api), url)
+        render(decision, places, url)
 
 
 def live(api: Api, admin: Admin, workload: str, request: tuple[str, str, list[str]]) -> dict[str, Any]:
@@ -55,6 +63,35 @@ def live(api: Api, admin: Admin, workload: str, request: tuple[str, str, list[st
         both = api.resources(workload) + api.resources(endpoint)  # messages of protobuf merge when they are joined
         decision["policy"] = decide(both, workload, [method, url], headers)["policy"]
     return decision
+
+
+def offline(directory: Path, source: str, request: tuple[str, str, list[str]]) -> tuple[dict[str, Any], Places]:
+    """The decision by the YAML of a folder; refused while lint finds problems, since they would change it."""
+    from plait_controlplane.lint import lint_directory, offline  # late: imports that other verbs do without
+    from plait_controlplane.resources.workload import Workload
+    from plait_controlplane.sources.directory import load
+
+    if not directory.is_dir():
+        raise Failure(f"{directory} is not a folder", "give the folder that holds your YAML", USAGE)
+    errors = len(lint_directory(directory).errors)
+    if errors:
+        raise Failure(f"{directory} has problems: {errors}", f"plait lint {directory}")
+    world, _ = load(directory)
+    found = [
+        f"{workload.metadata.namespace}/{workload.metadata.name}"
+        for _, workload in world.kind(Workload)
+        if source in {workload.metadata.name, workload.spec.service_account}
+        or source == f"{workload.metadata.namespace}/{workload.metadata.name}"
+    ]
+    if not found:
+        raise Failure(f"no Workload or service account is named {source}", "--from takes one of the folder's Workloads")
+    method, url, headers = request
+    decision = decide(offline(world).change_set(1).SerializeToString(), found[0], [method, url], headers)
+    places = {
+        key: (stored.file, stored.document.place(("metadata", "name")).value[0])
+        for key, stored in world.objects.items()
+    }
+    return decision, places
 
 
 def places_of(api: Api) -> Places:

@@ -1,5 +1,7 @@
 //! The command as a user runs it.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // clippy's own exemption ends at #[test] functions; helpers beside them are tests too
+
 use std::process::{Command, Output};
 
 use plait_wire as wire;

@@ -236,11 +236,14 @@ fn routed(snapshot: &Snapshot, from: &Workload, called: &Destination, port: u16,
     let backend = heaviest.filter(|share| share.invalid.is_none()).and_then(|share| snapshot.backends.get(&share.backend));
     match backend {
         None => decision.answer = Some(answer(Reason::BackendNotFound)),
-        Some(backend) => at_backend(snapshot, from, backend, head, decision),
+        // Opaque bytes are judged as such, whatever the caller speaks to its own sidecar.
+        Some(backend) => {
+            at_backend(snapshot, from, backend, (service_port.protocol != plait_model::Protocol::Tcp).then_some(head), decision)
+        }
     }
 }
 
-fn at_backend(snapshot: &Snapshot, from: &Workload, backend: &Backend, head: &RequestHead, decision: &mut Decision) {
+fn at_backend(snapshot: &Snapshot, from: &Workload, backend: &Backend, http: Option<&RequestHead>, decision: &mut Decision) {
     decision.endpoints = backend
         .endpoints
         .iter()
@@ -257,7 +260,7 @@ fn at_backend(snapshot: &Snapshot, from: &Workload, backend: &Backend, head: &Re
     // The policy of the destination is held only where the whole mesh is: offline, or by a proxy that serves both ends.
     let Some(workload) = snapshot.workloads.get(&*endpoint.workload) else { return };
     let peer = Peer { identity: endpoint.identity.as_ref().map(|_| from.identity.clone()), address: from.address };
-    let judgement = authorize::judge(workload, &snapshot.mesh, &peer, endpoint.target_port, Some(head));
+    let judgement = authorize::judge(workload, &snapshot.mesh, &peer, endpoint.target_port, http);
     let (allowed, object, why) = match judgement.result {
         Ok(permit) => (true, permit.by().map(|(object, _)| object.clone()), None),
         Err(denial) => {

@@ -1,5 +1,7 @@
 //! Policies as the API defines them: they add up, any Deny wins, what is unclear does not pass.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // clippy's own exemption ends at #[test] functions; helpers beside them are tests too
+
 use std::{net::IpAddr, sync::Arc};
 
 use plait_decide::authorize::judge;

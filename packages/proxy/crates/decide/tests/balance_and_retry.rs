@@ -1,5 +1,7 @@
 //! Choosing an endpoint and trying again; clock and dice are the test's.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // clippy's own exemption ends at #[test] functions; helpers beside them are tests too
+
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,

@@ -1,5 +1,7 @@
 //! Finding a rule: the standard's precedence, and the index against a reading of every rule.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // clippy's own exemption ends at #[test] functions; helpers beside them are tests too
+
 use std::sync::Arc;
 
 use plait_decide::route;

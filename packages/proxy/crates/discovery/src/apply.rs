@@ -55,7 +55,8 @@ pub struct Resources {
     services: BTreeMap<String, convert::Service>,
     endpoints: BTreeMap<String, convert::PortEndpoints>,
     routes: BTreeMap<String, convert::Route>,
-    policies: BTreeMap<String, Arc<Policy>>,
+    /// With a hash of its bytes: what tells a changed policy from the same one sent again.
+    policies: BTreeMap<String, (u64, Arc<Policy>)>,
     known: BTreeSet<String>,
     unknown: BTreeSet<String>,
     backends: Map<Arc<str>, Arc<Backend>>,
@@ -111,7 +112,10 @@ impl Resources {
                 self.endpoints.insert(name, new);
             }
             Ok(ResourceKind::Route) => drop(self.routes.insert(name, convert::route(read(&body)?)?)),
-            Ok(ResourceKind::Policy) => drop(self.policies.insert(name, Arc::new(convert::policy(read(&body)?)?))),
+            Ok(ResourceKind::Policy) => {
+                let new = Arc::new(convert::policy(read(&body)?)?);
+                self.policies.insert(name, (hash(&body), new));
+            }
             Ok(ResourceKind::Unspecified) | Err(_) => return Err(Refused::new("kind", format_args!("unknown kind {kind}"))),
         }
         Ok(())
@@ -205,14 +209,21 @@ impl Resources {
         (producer, consumers)
     }
 
-    /// `None` when its identity cannot be written: such a workload cannot be served at all.
+    /// A number that changes when what calls to a workload are judged by changes.
+    fn epoch(&self, policies: &[(String, Vec<u16>)]) -> u64 {
+        let named: Vec<_> =
+            policies.iter().map(|(name, ports)| (name, ports, self.policies.get(name).map(|(content, _)| content))).collect();
+        hash((named, self.mesh.default_policy as u8, self.mesh.mtls_mode as u8))
+    }
+
+    /// `None` before the Mesh has told the trust domain: such a workload cannot be served at all.
     fn workload(&self, held: &convert::Workload) -> Option<plait_model::Workload> {
         let policies: Vec<_> = held
             .policies
             .iter()
             .map(|(name, ports)| PolicyBinding {
                 name: name.as_str().into(),
-                policy: self.policies.get(name).cloned(),
+                policy: self.policies.get(name).map(|(_, policy)| policy.clone()),
                 ports: ports.clone(),
             })
             .collect();
@@ -227,7 +238,7 @@ impl Resources {
             outbound: held.outbound,
             binds: held.binds.clone(),
             zone: held.zone.as_str().into(),
-            policy_epoch: epoch(&policies, &self.mesh),
+            policy_epoch: self.epoch(&held.policies),
             policies,
         })
     }
@@ -251,12 +262,8 @@ fn implicit_rule(name: &str, service: &convert::Service, port: u16) -> Rule {
     }
 }
 
-/// A number that changes when what is judged by changes. Policies are shared while unchanged, so their address stands for their content.
-fn epoch(policies: &[PolicyBinding], mesh: &Mesh) -> u64 {
+fn hash(value: impl Hash) -> u64 {
     let mut hasher = std::hash::DefaultHasher::new();
-    for binding in policies {
-        (&binding.name, &binding.ports, binding.policy.as_ref().map(Arc::as_ptr)).hash(&mut hasher);
-    }
-    (mesh.default_policy as u8, mesh.mtls_mode as u8).hash(&mut hasher);
+    value.hash(&mut hasher);
     hasher.finish()
 }

@@ -1,5 +1,7 @@
 //! Change sets as a control plane sends them, and the snapshot that follows.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // clippy's own exemption ends at #[test] functions; helpers beside them are tests too
+
 use std::sync::Arc;
 
 use plait_discovery::Resources;
@@ -145,20 +147,31 @@ fn a_policy_that_is_named_and_not_held_denies() {
 }
 
 #[test]
+fn a_mesh_without_trust_domain_is_refused_and_the_last_good_one_stays() {
+    let mut held = Resources::default();
+    held.apply(changes(1, vec![mesh(), workload(&[])])).unwrap();
+    let bad = resource(wire::ResourceKind::Mesh, "default", &wire::Mesh::default());
+    let applied = held.apply(changes(2, vec![bad])).unwrap();
+    assert_eq!(applied.rejected[0].refused.path, "trust_domain");
+    assert!(applied.snapshot.workloads.contains_key("shop/web-1"));
+}
+
+#[test]
 fn the_epoch_moves_exactly_when_policies_do() {
-    let policy = |name: &str| {
+    let policy = |name: &str, action: wire::PolicyAction| {
         let object = wire::ObjectRef { kind: "AuthorizationPolicy".into(), namespace: "shop".into(), name: name.into() };
         resource(
             wire::ResourceKind::Policy,
             &format!("shop/{name}"),
-            &wire::Policy { object: Some(object), action: wire::PolicyAction::Allow.into(), ..wire::Policy::default() },
+            &wire::Policy { object: Some(object), action: action.into(), ..wire::Policy::default() },
         )
     };
     let mut held = Resources::default();
     let mut epoch = |generation, upserts| held.apply(changes(generation, upserts)).unwrap().snapshot.workloads["shop/web-1"].policy_epoch;
-    let first = epoch(1, vec![mesh(), workload(&["shop/p"]), policy("p")]);
+    let first = epoch(1, vec![mesh(), workload(&["shop/p"]), policy("p", wire::PolicyAction::Allow)]);
     assert_eq!(epoch(2, vec![service("reviews")]), first);
-    assert_ne!(epoch(3, vec![policy("p")]), first);
+    assert_eq!(epoch(3, vec![policy("p", wire::PolicyAction::Allow)]), first, "the same policy, sent again");
+    assert_ne!(epoch(4, vec![policy("p", wire::PolicyAction::Deny)]), first);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! The table of hostile requests, `framing.json`: each is forwarded with the boundaries that every reader sees, or refused with the status that it names.
 //! `request` holds bytes as Latin-1; a "␞" in it stands for `repeat`: a text and how often. `integration/framing` gives the same table to real servers.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // clippy's own exemption ends at #[test] functions; helpers beside them are tests too
+
 use plait_http1::{BodyDecoder, Error, Limits, parse_request};
 
 struct Case {

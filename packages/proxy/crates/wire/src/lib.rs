@@ -2,6 +2,7 @@
 //! Owns nothing else: meaning is given in `discovery/convert` and `identity`, the only crates that read these types.
 
 #[allow(missing_docs, unreachable_pub, clippy::all)] // generated; the comments stand in the .proto files
+#[rustfmt::skip] // as the generator writes it, so that `nox -s proto` can compare
 #[path = "gen/plait.v1.rs"]
 mod v1;
 

@@ -1,12 +1,13 @@
 //! Mesh.
 
-use plait_model::{AccessLog, AccessLogFilter, DefaultPolicy, Egress, Limits, Mesh, MtlsMode};
+use plait_model::{AccessLog, AccessLogFilter, DefaultPolicy, Egress, Limits, Mesh, MtlsMode, SpiffeId};
 use plait_wire as wire;
 
 use super::{Refused, address};
 
 pub(crate) fn mesh(message: wire::Mesh) -> Result<Mesh, Refused> {
     let wire::Mesh { trust_domain, mtls_mode, default_policy, egress, access_log, tracing, metrics_listen, limits, trust_bundle } = message;
+    SpiffeId::new(&trust_domain, "a", "a").map_err(|error| Refused::new("trust_domain", error.1))?;
     Ok(Mesh {
         trust_domain: trust_domain.into(),
         mtls_mode: match wire::MtlsMode::try_from(mtls_mode) {

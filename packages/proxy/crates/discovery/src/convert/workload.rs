@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use plait_model::{Bind, DestinationKey, WorkloadPort};
+use plait_model::{Bind, DestinationKey, SpiffeId, WorkloadPort};
 use plait_wire as wire;
 
 use super::{Refused, address, each, port, protocol};
@@ -37,6 +37,7 @@ impl Workload {
 
 pub(crate) fn workload(message: wire::Workload) -> Result<Workload, Refused> {
     let wire::Workload { namespace, name, service_account, address: process, ports, inbound, outbound, binds, zone, policies } = message;
+    SpiffeId::new("a", &namespace, &service_account).map_err(|error| Refused::new("service_account", error.1))?;
     Ok(Workload {
         namespace,
         name,

@@ -1,0 +1,58 @@
+"""`plait lint DIR`: every problem of a folder of YAML at once, offline, by the control plane's own reader."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from plait_cli.errors import DONE, NOT_SO, USAGE, Failure
+from plait_cli.output import Format, OutputOption, console, count, print_json
+
+PLACE_COLUMN = 26
+
+
+def lint(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that holds the YAML.")],
+    output: OutputOption = Format.table,
+) -> None:
+    """Checks all files without a mesh; prints each problem with file, line, column, field and what to write instead."""
+    report = read(directory)
+    if output is Format.json:
+        print_json(report)
+    else:
+        for text in lines(report):
+            console().print(text, markup=False)
+    raise typer.Exit(NOT_SO if any(map(is_error, report["problems"])) else DONE)
+
+
+def read(directory: Path) -> dict[str, Any]:
+    """The report of the control plane's linter as plain facts."""
+    from plait_controlplane.lint import lint_directory  # late: a second of imports that other verbs do without
+
+    if not directory.is_dir():
+        raise Failure(f"{directory} is not a folder", "give the folder that holds your YAML", USAGE)
+    report = lint_directory(directory)
+    problems = [asdict(problem) for problem in report.problems]
+    return {"files": report.files, "objects": report.objects, "problems": problems}
+
+
+def is_error(problem: dict[str, Any]) -> bool:
+    """Whether a problem keeps an object from doing what it says; the rest are notes."""
+    return bool(problem["severity"] == "error")
+
+
+def lines(report: dict[str, Any]) -> list[str]:
+    """The report for people."""
+    told = []
+    for problem in report["problems"]:
+        mark = "✗" if is_error(problem) else "·"
+        place = f"{problem['file']}:{problem['line']}:{problem['column']}"
+        told.append(f"{mark} {place:{PLACE_COLUMN}}  {problem['object']}   {problem['path']}".rstrip())
+        told.append(f"    {problem['message']}")
+    errors = sum(map(is_error, report["problems"]))
+    notes = len(report["problems"]) - errors
+    found = count(errors, "problem") + (f" and {count(notes, 'note')}" if notes else "")
+    applied = " Nothing was applied." if errors else ""
+    told.append(f"{found} in {count(report['files'], 'file')}, {count(report['objects'], 'object')}.{applied}")
+    return told

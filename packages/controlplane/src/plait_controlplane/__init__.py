@@ -1,0 +1,1 @@
+"""The control plane of Plait: reads the user's objects and translates them into what proxies are told."""

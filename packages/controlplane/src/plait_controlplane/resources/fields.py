@@ -1,0 +1,89 @@
+"""The types of fields that many kinds share: strict models, names, durations."""
+
+import re
+from datetime import timedelta
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+_DURATION = re.compile(r"^(?:(\d{1,5})h)?(?:(\d{1,5})m)?(?:(\d{1,5})s)?(?:(\d{1,5})ms)?$")
+_LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
+_SUBDOMAIN = re.compile(r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")
+
+
+class Model(BaseModel):
+    """Refuses what it does not know, converts nothing silently, cannot be changed."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, alias_generator=to_camel)
+
+
+def _duration(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise ValueError("must be a duration in quotes or with a unit; write for example 250ms or 1m30s")
+    match = _DURATION.match(value)
+    if not value or not match:
+        raise ValueError(f'"{value}" is no duration; write for example 250ms, 10s or 1m30s')
+    hours, minutes, seconds, millis = (int(group or 0) for group in match.groups())
+    return timedelta(hours=hours, minutes=minutes, seconds=seconds, milliseconds=millis)
+
+
+def _label(value: str) -> str:
+    if not _LABEL.match(value):
+        raise ValueError(f'"{value}" is no name; use lower-case letters, digits and "-", at most 63')
+    return value
+
+
+def _subdomain(value: str) -> str:
+    if not _SUBDOMAIN.match(value):
+        raise ValueError(f'"{value}" is no name; use lower-case letters, digits, "-" and ".", at most 253')
+    return value
+
+
+def _port(value: int) -> int:
+    if not 1 <= value <= 65535:
+        raise ValueError(f"{value} is no port; write a number from 1 to 65535")
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+"""A GEP-2257 duration: "250ms", "1m30s"."""
+
+Label = Annotated[str, AfterValidator(_label)]
+Name = Annotated[str, AfterValidator(_subdomain)]
+Port = Annotated[int, AfterValidator(_port)]
+
+
+class Metadata(Model):
+    """metadata of every object. Namespace defaults to "default", as kubectl has it."""
+
+    name: Name
+    namespace: Label = "default"
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+    creation_timestamp: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    generation: int = 0
+    managed_fields: list[Any] = Field(default_factory=list)
+    owner_references: list[Any] = Field(default_factory=list)
+    finalizers: list[str] = Field(default_factory=list)
+
+
+class Resource(Model):
+    """What every object has."""
+
+    api_version: str
+    kind: str
+    metadata: Metadata
+    status: dict[str, Any] = Field(default_factory=dict)
+
+
+class ObjectName(Model):
+    """A reference to an object in the same namespace."""
+
+    group: str = ""
+    kind: str = "Service"
+    name: Name
+    namespace: Label | None = None
+    section_name: str | None = None

@@ -1,0 +1,81 @@
+"""The whole world as contract resources. The order of a push stands here: what is named comes before what names it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from plait_sdk.contracts import discovery_pb2, resource_pb2
+
+from plait_controlplane.resources.authorizationpolicy import AuthorizationPolicy
+from plait_controlplane.resources.httproute import HTTPRoute
+from plait_controlplane.resources.mesh import Mesh, MeshSpec
+from plait_controlplane.resources.problem import Problem
+from plait_controlplane.resources.service import Service
+from plait_controlplane.resources.trafficpolicy import TrafficPolicy
+from plait_controlplane.resources.workload import Workload
+from plait_controlplane.resources.world import World
+from plait_controlplane.translate.mesh import check_mesh, translate_mesh
+from plait_controlplane.translate.names import full_name, resource
+from plait_controlplane.translate.policy import check_policy, translate_policy
+from plait_controlplane.translate.route import check_route, translate_route
+from plait_controlplane.translate.service import check_service, translate_endpoints, translate_service
+from plait_controlplane.translate.traffic import check_traffic, policies
+from plait_controlplane.translate.workload import Listeners, check_workload, translate_workload
+
+
+@dataclass(frozen=True)
+class Translation:
+    """Every resource of the world, and the names of its Services."""
+
+    resources: list[resource_pb2.Resource]
+    services: list[str]
+
+    def change_set(self, generation: int) -> discovery_pb2.ChangeSet:
+        """The whole world as one change set, for a proxy or a question that may see all of it."""
+        return discovery_pb2.ChangeSet(nonce=1, generation=generation, upserts=self.resources, known=self.services)
+
+
+def translate(world: World, listeners: Mapping[str, Listeners]) -> Translation:
+    """`listeners` gives each workload's by its full name; the source knows them."""
+    mesh = world.mesh()
+    spec = mesh.spec if mesh else MeshSpec()
+    traffic = policies(world)
+    inbound = {name: where.inbound for name, where in listeners.items()}
+    kind = resource_pb2
+    found = [resource(kind.RESOURCE_KIND_MESH, "default", translate_mesh(spec))]
+    services = [service for _, service in world.kind(Service)]
+    for service in services:
+        name = full_name(service.metadata)
+        found.append(resource(kind.RESOURCE_KIND_SERVICE, name, translate_service(service, traffic)))
+        places = translate_endpoints(world, spec, service, inbound)
+        found.append(resource(kind.RESOURCE_KIND_ENDPOINTS, name, places))
+    for _, route in world.kind(HTTPRoute):
+        message = translate_route(world, route, traffic)
+        if message:
+            found.append(resource(kind.RESOURCE_KIND_ROUTE, f"HTTPRoute/{full_name(route.metadata)}", message))
+    for _, policy in world.kind(AuthorizationPolicy):
+        found.append(resource(kind.RESOURCE_KIND_POLICY, full_name(policy.metadata), translate_policy(policy)))
+    for _, workload in world.kind(Workload):
+        name = full_name(workload.metadata)
+        served = translate_workload(world, workload, listeners[name])
+        found.append(resource(kind.RESOURCE_KIND_WORKLOAD, name, served))
+    return Translation(found, [full_name(service.metadata) for service in services])
+
+
+def check(world: World) -> list[Problem]:
+    """What is wrong with objects that are right each for itself."""
+    found: list[Problem] = []
+    for stored in world.objects.values():
+        match stored.resource:
+            case Mesh() as mesh:
+                found.extend(check_mesh(stored, mesh))
+            case Service() as service:
+                found.extend(check_service(world, stored, service))
+            case Workload() as workload:
+                found.extend(check_workload(world, stored, workload))
+            case HTTPRoute() as route:
+                found.extend(check_route(world, stored, route))
+            case AuthorizationPolicy() as policy:
+                found.extend(check_policy(world, stored, policy))
+            case TrafficPolicy() as policy:
+                found.extend(check_traffic(world, stored, policy))
+    return found

@@ -1,0 +1,87 @@
+"""Service -> the Service and Endpoints messages."""
+
+from collections.abc import Iterator, Mapping
+
+from plait_sdk.contracts import endpoint_pb2, service_pb2, workload_pb2
+
+from plait_controlplane.resources.mesh import MeshSpec
+from plait_controlplane.resources.problem import Problem
+from plait_controlplane.resources.reader import StoredObject
+from plait_controlplane.resources.service import Service, ServicePort
+from plait_controlplane.resources.trafficpolicy import TrafficPolicy
+from plait_controlplane.resources.world import World
+from plait_controlplane.translate.names import full_name, identity, target_port
+from plait_controlplane.translate.traffic import Target, backend_traffic, call_traffic
+
+HTTP = {"http", "kubernetes.io/ws", "http1"}
+TCP = {"tcp", "tls", "https", "mysql", "postgres", "redis", "mongo"}
+LATER = {"grpc", "http2", "kubernetes.io/h2c", "h2c"}
+
+
+def protocol(port: ServicePort) -> workload_pb2.Protocol.ValueType:
+    """By appProtocol, else by the first word of the port's name, else detected."""
+    word = (port.app_protocol or port.name.split("-")[0]).lower()
+    if word in HTTP:
+        return workload_pb2.PROTOCOL_HTTP
+    # What is not taken apart yet is carried whole.
+    return workload_pb2.PROTOCOL_TCP if word in TCP | LATER else workload_pb2.PROTOCOL_AUTO
+
+
+def translate_service(service: Service, traffic: list[TrafficPolicy]) -> service_pb2.Service:
+    """Ports and traffic settings."""
+    namespace, name = service.metadata.namespace, service.metadata.name
+    ports = [
+        service_pb2.ServicePort(name=port.name, port=port.port, protocol=protocol(port)) for port in service.spec.ports
+    ]
+    return service_pb2.Service(
+        namespace=namespace,
+        name=name,
+        ports=ports,
+        calls=call_traffic(traffic, [Target(namespace, "Service", name)], namespace),
+        backend=backend_traffic(traffic, namespace, name),
+    )
+
+
+def translate_endpoints(
+    world: World, mesh: MeshSpec, service: Service, inbound: Mapping[str, str]
+) -> endpoint_pb2.Endpoints:
+    """Where the Service runs. `inbound` gives each workload's inbound listener by its full name."""
+    workloads = world.selected(service)
+    message = endpoint_pb2.Endpoints(service=full_name(service.metadata))
+    for port in service.spec.ports:
+        group = message.ports.add(port=port.port)
+        for workload in workloads:
+            target = target_port(port, workload)
+            if target is None:
+                continue
+            name = full_name(workload.metadata)
+            group.endpoints.add(
+                workload=name,
+                address=inbound[name],
+                identity=identity(mesh, workload),
+                server_name=f"{workload.metadata.name}.{workload.metadata.namespace}.{mesh.trust_domain}",
+                target_port=target,
+                zone=workload.spec.zone,
+            )
+    return message
+
+
+def check_service(world: World, stored: StoredObject, service: Service) -> Iterator[Problem]:
+    """Ports that no workload has, duplicate ports, selectors that pick nobody."""
+    seen: set[int] = set()
+    for index, port in enumerate(service.spec.ports):
+        if port.port in seen:
+            yield stored.problem(("spec", "ports", index, "port"), f"port {port.port} comes twice")
+        seen.add(port.port)
+    workloads = world.selected(service)
+    if service.spec.selector and not workloads:
+        labels = ", ".join(f"{key}={value}" for key, value in service.spec.selector.items())
+        message = f"no Workload of namespace {service.metadata.namespace} has the labels {labels}: calls get 503"
+        yield stored.problem(("spec", "selector"), message, "note")
+    for index, port in enumerate(service.spec.ports):
+        if workloads and isinstance(port.target_port, str) and all(target_port(port, w) is None for w in workloads):
+            names = sorted({p.name for w in workloads for p in w.spec.ports})
+            message = (
+                f'no selected Workload has a port named "{port.target_port}"; they have {", ".join(names) or "none"}'
+            )
+            yield stored.problem(("spec", "ports", index, "targetPort"), message)
