@@ -94,7 +94,7 @@ def wheels(session: nox.Session) -> None:
     for name, check in {
         "plait-sdk": ["python", "-c", "import plait_sdk.contracts; plait_sdk.check_pattern('a|b')"],
         "plait-proxy": ["plait-proxy", "--version"],
-        "plait-controlplane": ["plait-controlplane", "--help"],
+        "plait-controlplane": ["python", "-c", "import plait_controlplane.lint"],
         "plait": ["plait", "--help"],
     }.items():
         with tempfile.TemporaryDirectory() as folder:
@@ -108,12 +108,6 @@ def wheels(session: nox.Session) -> None:
                 silent=True,
                 env={"PATH": f"{folder}/bin:{os.environ['PATH']}"},
             )
-
-
-@nox.session
-def demo(session: nox.Session) -> None:
-    """The demo mesh; `-- --check` verifies its claims."""
-    run(session, "plait", "demo", *session.posargs)
 
 
 @nox.session

@@ -21,5 +21,6 @@ def locate(command: str) -> str:
             return str(folder / command)
     found = shutil.which(command)
     if found is None:
-        raise Failure(f"{command} is not installed", f"pip install {command}")
+        hint = "this version cannot run a mesh yet; plait lint and plait explain --dir need none"
+        raise Failure(f"there is no command {command} here", hint)
     return found

@@ -1,0 +1,116 @@
+"""What the API's words mean, a line each: policies that cover a workload, traffic settings that win."""
+
+import pytest
+from plait_controlplane.lint import offline
+from plait_controlplane.resources.reader import read
+from plait_controlplane.resources.world import World, world_of
+from plait_sdk.contracts import resource_pb2, route_pb2, service_pb2, workload_pb2
+
+BASE = """
+apiVersion: v1
+kind: Service
+metadata: {name: a, namespace: shop}
+spec: {selector: {app: a}, ports: [{name: http, port: 80, targetPort: http}]}
+---
+apiVersion: plait.dev/v1alpha1
+kind: Workload
+metadata: {name: a-1, namespace: shop, labels: {app: a, tier: front}}
+spec: {serviceAccount: a, address: 127.0.0.1, ports: [{name: http, port: 8080}, {name: admin, port: 9090}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: r, namespace: shop}
+spec:
+  parentRefs: [{group: "", kind: Service, name: a}]
+  rules: [{name: only, backendRefs: [{name: a, port: 80}]}]
+"""
+
+
+def world(*documents: str) -> World:
+    found, problems = read("test.yaml", "\n---\n".join([BASE, *documents]))
+    assert problems == []
+    return world_of(found)[0]
+
+
+def body(made: World, kind: int, name: str) -> bytes:
+    return next(one.body for one in offline(made).resources if (one.kind, one.name) == (kind, name))
+
+
+def policy(namespace: str, spec: str) -> str:
+    return (
+        "apiVersion: plait.dev/v1alpha1\nkind: AuthorizationPolicy\n"
+        f"metadata: {{name: p, namespace: {namespace}}}\nspec: {{action: Deny{spec}}}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("namespace", "spec", "expected"),
+    [
+        ("shop", ", targetRefs: [{kind: Service, name: a}]", [8080]),
+        ("shop", ", selector: {tier: front}", []),
+        ("shop", ", selector: {tier: back}", None),
+        ("shop", "", []),
+        ("other", "", None),
+        ("shop", ", targetRefs: [{kind: Namespace, name: shop}]", []),
+        ("plait-system", ", targetRefs: [{group: plait.dev, kind: Mesh, name: default}]", []),
+        ("other", ", targetRefs: [{group: plait.dev, kind: Mesh, name: default}]", None),
+        ("other", ", targetRefs: [{kind: Service, name: a}]", None),
+    ],
+)
+def test_a_policy_covers_what_its_target_picks(namespace: str, spec: str, expected: list[int] | None) -> None:
+    data = body(world(policy(namespace, spec)), resource_pb2.RESOURCE_KIND_WORKLOAD, "shop/a-1")
+    held = workload_pb2.Workload.FromString(data).policies
+    assert [list(one.ports) for one in held] == ([] if expected is None else [expected])
+
+
+def traffic(name: str, target: str, seconds: int, created: str = "", namespace: str = "shop") -> str:
+    return (
+        "apiVersion: plait.dev/v1alpha1\nkind: TrafficPolicy\n"
+        f'metadata: {{name: {name}, namespace: {namespace}, creationTimestamp: "{created}"}}\n'
+        f"spec: {{targetRefs: [{target}], timeouts: {{request: {seconds}s, connect: {seconds}s}}}}"
+    )
+
+
+SERVICE = "{kind: Service, name: a}"
+ROUTE = "{group: gateway.networking.k8s.io, kind: HTTPRoute, name: r}"
+RULE = "{group: gateway.networking.k8s.io, kind: HTTPRoute, name: r, sectionName: only}"
+NAMESPACE = "{kind: Namespace, name: shop}"
+MESH = "{group: plait.dev, kind: Mesh, name: default}"
+
+
+@pytest.mark.parametrize(
+    ("policies", "expected"),
+    [
+        ([], None),
+        ([("m", MESH, 1, "", "plait-system")], 1),
+        ([("m", MESH, 1, "", "plait-system"), ("n", NAMESPACE, 2)], 2),
+        ([("n", NAMESPACE, 2), ("s", SERVICE, 3)], 3),
+        ([("s", SERVICE, 3), ("r", ROUTE, 4)], 4),
+        ([("r", ROUTE, 4), ("u", RULE, 5)], 5),
+        ([("new", ROUTE, 6, "2026-02-01T00:00:00Z"), ("old", ROUTE, 7, "2026-01-01T00:00:00Z")], 7),
+        ([("b", ROUTE, 6), ("a", ROUTE, 7)], 7),
+    ],
+)
+def test_the_nearer_policy_wins_then_the_older(policies: list[tuple[str, str, int]], expected: int | None) -> None:
+    made = world(*(traffic(*one) for one in policies))
+    data = body(made, resource_pb2.RESOURCE_KIND_ROUTE, "HTTPRoute/shop/r")
+    rule = route_pb2.Route.FromString(data).rules[0].traffic
+    assert (rule.request_timeout.seconds if rule.HasField("request_timeout") else None) == expected
+
+
+def test_a_backend_takes_its_settings_from_its_own_service() -> None:
+    made = world(traffic("r", ROUTE, 4), traffic("s", SERVICE, 3))
+    service = service_pb2.Service.FromString(body(made, resource_pb2.RESOURCE_KIND_SERVICE, "shop/a"))
+    assert service.backend.connect_timeout.seconds == 3
+    assert [(one.field, one.object.name) for one in service.backend.origins] == [("timeouts.connect", "s")]
+
+
+def test_a_route_of_another_namespace_is_a_consumer_route() -> None:
+    consumer = (
+        BASE.split("---")[2]
+        .replace("namespace: shop", "namespace: team")
+        .replace("name: a}", "name: a, namespace: shop}")
+    )
+    route = route_pb2.Route.FromString(body(world(consumer), resource_pb2.RESOURCE_KIND_ROUTE, "HTTPRoute/team/r"))
+    assert [(one.service, one.consumer_namespace) for one in route.parents] == [("shop/a", "team")]
+    assert route.rules[0].backends[0].invalid == "Service team/a does not exist"
