@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use plait_model::{PathMatch, RequestHead, RouteMatch, RouteTable, Rule, ValueMatch, WeightedBackend};
+use plait_model::{Mirror, PathMatch, RequestHead, RouteMatch, RouteTable, Rule, ValueMatch, WeightedBackend};
 
 /// A rule and how it matched.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +49,16 @@ pub fn backend(rule: &Rule, roll: impl FnOnce(u32) -> u32) -> Option<&WeightedBa
             false
         }
     })
+}
+
+/// Whether this request is one of those that go to the mirror too; `roll(n)` gives a number in `0..n`.
+pub fn mirrored(mirror: &Mirror, roll: impl FnOnce(u32) -> u32) -> bool {
+    // A share that is everything, or nothing, needs no randomness.
+    match (mirror.numerator, mirror.denominator) {
+        (_, 0) => true,
+        (0, _) => false,
+        (share, all) => share >= all || roll(all) < share,
+    }
 }
 
 /// Why a match does not hold, in the user's terms; `None` = it holds.

@@ -2,64 +2,23 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // clippy's own exemption ends at #[test] functions; helpers beside them are tests too
 
+mod reading;
+mod text;
+
 use std::sync::Arc;
 
 use plait_decide::route;
-use plait_model::{CallTraffic, Filters, ObjectRef, PathMatch, RequestHead, RouteMatch, RouteTable, Rule, ValueMatch, WeightedBackend};
-use plait_rules::Pattern;
+use plait_model::{Filters, Mirror, RequestHead, RouteMatch, RouteTable, WeightedBackend};
 use proptest::prelude::*;
 
-fn rule(route: &str, index: usize, matches: Vec<RouteMatch>) -> Arc<Rule> {
-    let object = ObjectRef { kind: "HTTPRoute".into(), namespace: "ns".into(), name: route.into() };
-    Arc::new(Rule {
-        object: Arc::new(object),
-        index,
-        name: format!("{route}-{index}").into(),
-        label: format!("ns/{route}#{index}").into(),
-        matches,
-        filters: Filters::default(),
-        backends: vec![],
-        total_weight: 0,
-        traffic: CallTraffic::default(),
-    })
-}
+use self::text::rule;
 
-fn value(name: &str, value: &str) -> ValueMatch {
-    ValueMatch { name: name.into(), pattern: None, value: value.into() }
-}
-
-/// "=/a" exact, "~/a.*" regex, "/a" prefix; then " GET", " h:name=value", " q:name=value".
 fn matched(text: &str) -> RouteMatch {
-    let mut words = text.split(' ');
-    let path = match words.next().unwrap() {
-        p if p.starts_with('=') => PathMatch::Exact(p[1..].into()),
-        p if p.starts_with('~') => PathMatch::Regex(Pattern::new(&p[1..]).unwrap()),
-        p => PathMatch::Prefix(p.into()),
-    };
-    let mut found = RouteMatch { path, headers: vec![], query: vec![], method: None };
-    for word in words {
-        match word.split_once([':', '=']) {
-            Some(("h", pair)) => found.headers.push(pair.split_once('=').map(|(n, v)| value(n, v)).unwrap()),
-            Some(("q", pair)) => found.query.push(pair.split_once('=').map(|(n, v)| value(n, v)).unwrap()),
-            _ => found.method = Some(word.parse().unwrap()),
-        }
-    }
-    found
+    text::matched(text).unwrap()
 }
 
-/// "GET /a?x=1 name=value".
 fn head(text: &str) -> RequestHead {
-    let mut words = text.split(' ');
-    let mut head = RequestHead { method: words.next().unwrap().parse().unwrap(), ..RequestHead::default() };
-    let target = words.next().unwrap();
-    let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
-    head.path = path.into();
-    head.query = query.map(Into::into);
-    for word in words {
-        let (name, value) = word.split_once('=').unwrap();
-        head.headers.append(name.as_bytes(), value.as_bytes());
-    }
-    head
+    text::head(text).unwrap()
 }
 
 #[test]
@@ -121,6 +80,20 @@ fn weights_share_the_traffic() {
     assert!(route::backend(&rule, |_| 0).is_none());
 }
 
+#[test]
+fn a_mirror_gets_its_share() {
+    for (numerator, denominator, expected) in [(0, 0, 100), (1, 0, 100), (0, 100, 0), (25, 100, 25), (100, 100, 100), (3, 2, 100)] {
+        let mirror = Mirror { backend: "ns/s:80".into(), invalid: None, numerator, denominator };
+        assert_eq!((0..100).filter(|&n| route::mirrored(&mirror, |_| n)).count(), expected, "{numerator}/{denominator}");
+    }
+}
+
+#[test]
+fn what_matches_everything_takes_options_of_the_server_too() {
+    let table = RouteTable::new(vec![(0, rule("all", 0, vec![])), (0, rule("a", 0, vec![matched("/a")]))]);
+    assert_eq!(&*route::find(&table, &head("OPTIONS *")).unwrap().rule.object.name, "all");
+}
+
 fn any_match() -> impl Strategy<Value = String> {
     let path = prop_oneof!["(=)?/[ab](/[ab])?", Just("/".to_owned()), "~/[ab]\\.\\*"];
     (path, prop::option::of(Just(" GET")), prop::option::of("h:[xy]=[12]"), prop::option::of("q:[xy]=[12]")).prop_map(
@@ -143,22 +116,6 @@ proptest! {
             .collect();
         let table = RouteTable::new(all.clone());
         let head = head(&format!("{method} {path}?{query} {header}"));
-        let mut naive: Vec<_> = all.iter().flat_map(|(age, rule)| {
-            let some = rule.matches.iter().map(move |found| (age, rule, Some(found)));
-            some.chain(rule.matches.is_empty().then_some((age, rule, None)))
-        }).filter(|(_, _, found)| found.is_none_or(|found| route::mismatch(found, &head).is_none())).collect();
-        naive.sort_by_key(|(age, rule, found)| {
-            let specificity = found.map_or((1, 1, false, 0, 0), |found| {
-                let (kind, length) = match &found.path {
-                    PathMatch::Exact(path) => (3, path.len()),
-                    PathMatch::Regex(pattern) => (2, pattern.as_str().len()),
-                    PathMatch::Prefix(path) => (1, path.len()),
-                };
-                (kind, length, found.method.is_some(), found.headers.len(), found.query.len())
-            });
-            (std::cmp::Reverse(specificity), **age, rule.object.name.clone())
-        });
-        let expected = naive.first().map(|(_, rule, _)| rule.object.name.clone());
-        prop_assert_eq!(route::find(&table, &head).map(|choice| choice.rule.object.name.clone()), expected);
+        prop_assert_eq!(route::find(&table, &head).map(|choice| choice.rule.object.name.clone()), reading::by_reading_all(&all, &head));
     }
 }

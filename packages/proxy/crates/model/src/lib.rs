@@ -30,7 +30,7 @@ pub use route::{
     CallTraffic, Filter, Filters, HeaderModifier, Mirror, PathMatch, PathRewrite, Redirect, Retries, RetryBudget, RouteMatch, Rule,
     UrlRewrite, ValueMatch, WeightedBackend,
 };
-pub use route_table::{Candidate, RouteTable};
+pub use route_table::{Candidate, RouteTable, Specificity};
 pub use snapshot::{Destination, DestinationPort, Protocol, Snapshot};
 pub use workload::{Bind, PolicyBinding, Workload, WorkloadPort};
 

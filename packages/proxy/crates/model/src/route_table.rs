@@ -1,7 +1,7 @@
 //! The rules of one Service port, indexed once when configuration is applied, so that finding one does not grow with their number.
 //! Built by `discovery/apply`; read by `decide/route`. Precedence stands here and nowhere else.
 
-use std::{cmp::Ordering, sync::Arc};
+use std::{cmp::Reverse, sync::Arc};
 
 use crate::{Map, PathMatch, RouteMatch, Rule};
 
@@ -40,7 +40,7 @@ impl RouteTable {
             }
         }
         // A stable sort keeps age, name and rule order on ties.
-        all.sort_by(|a, b| more_specific(matched(&rules, a), matched(&rules, b)));
+        all.sort_by_key(|candidate| Reverse(Specificity::of(matched(&rules, candidate))));
         let mut table = Self { rules, ..Self::default() };
         for (rank, mut candidate) in all.into_iter().enumerate() {
             candidate.rank = rank;
@@ -77,29 +77,43 @@ fn matched<'a>(rules: &'a [Arc<Rule>], candidate: &Candidate) -> Option<&'a Rout
     candidate.index.and_then(|index| rules[candidate.rule].matches.get(index))
 }
 
-/// The segment prefixes of a path from the longest: "/a/b" gives "/a/b", "/a", "/".
+/// The segment prefixes of a path from the longest: "/a/b" gives "/a/b", "/a", "/". Whatever is no path ("*", empty) is below "/" too.
 fn prefixes(path: &str) -> impl Iterator<Item = &str> {
     let whole = path.strip_suffix('/').filter(|rest| !rest.is_empty()).unwrap_or(path);
     std::iter::successors(Some(whole), |prefix| match prefix.rfind('/') {
-        None => None,
+        None => Some("/"),
         Some(0) if prefix.len() > 1 => Some("/"),
         Some(0) => None,
         Some(at) => Some(&prefix[..at]),
     })
 }
 
-/// The standard's order: kind and length of the path, a method, the number of headers, the number of query parameters.
-fn more_specific(a: Option<&RouteMatch>, b: Option<&RouteMatch>) -> Ordering {
-    let key = |found: Option<&RouteMatch>| match found {
-        None => (1, 1, false, 0, 0),
-        Some(found) => {
-            let (kind, length) = match &found.path {
-                PathMatch::Exact(path) => (3, path.len()),
-                PathMatch::Regex(pattern) => (2, pattern.as_str().len()),
-                PathMatch::Prefix(path) => (1, path.len()),
-            };
-            (kind, length, found.method.is_some(), found.headers.len(), found.query.len())
-        }
-    };
-    key(b).cmp(&key(a))
+/// How specific a match is, its fields in the standard's order: the greater wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Specificity {
+    /// Exact (3), regex (2), prefix (1).
+    pub path_kind: u8,
+    /// Bytes of the path or pattern.
+    pub path_length: usize,
+    /// A method is named.
+    pub method: bool,
+    /// Number of header matches.
+    pub headers: usize,
+    /// Number of query parameter matches.
+    pub query: usize,
+}
+
+impl Specificity {
+    /// Of a match; `None` is a rule without matches, which is the prefix "/".
+    pub fn of(found: Option<&RouteMatch>) -> Self {
+        let Some(found) = found else {
+            return Self { path_kind: 1, path_length: 1, method: false, headers: 0, query: 0 };
+        };
+        let (path_kind, path_length) = match &found.path {
+            PathMatch::Exact(path) => (3, path.len()),
+            PathMatch::Regex(pattern) => (2, pattern.as_str().len()),
+            PathMatch::Prefix(path) => (1, path.len()),
+        };
+        Self { path_kind, path_length, method: found.method.is_some(), headers: found.headers.len(), query: found.query.len() }
+    }
 }
