@@ -16,21 +16,26 @@ const EJECTION_NANOS: u64 = 1_000_000_000;
 /// The longest ejection.
 const LONGEST_EJECTION_NANOS: u64 = 30 * EJECTION_NANOS;
 
-/// An endpoint for one more try. Those in `tried` and those ejected are passed over while there are others; `None` = there are no endpoints.
+/// An endpoint for one more try. Those in `tried` and those ejected are passed over while there are others; when all are ejected, one that was
+/// not tried yet still goes before one that was. `None` = there are no endpoints.
 ///
 /// `roll(n)` gives a number in `0..n`.
 pub fn pick<'b>(backend: &'b Backend, tried: &[u64], now_nanos: u64, mut roll: impl FnMut(usize) -> usize) -> Option<&'b Arc<Endpoint>> {
     let all = backend.endpoints.as_slice();
-    let fit = |endpoint: &Endpoint| !tried.contains(&endpoint.id) && endpoint.state.ejected_until_nanos.load(Relaxed) <= now_nanos;
+    let untried = |endpoint: &Endpoint| !tried.contains(&endpoint.id);
+    let fit = |endpoint: &Endpoint| untried(endpoint) && endpoint.state.ejected_until_nanos.load(Relaxed) <= now_nanos;
     match all {
         [] => return None,
         [only] => return Some(only),
         _ => {}
     }
     let first = start(backend, all.len(), &mut roll);
-    // From a random (or the next) place the first that is fit; all unfit: that place itself, since a refusal is better than none asked.
-    let scan = |from: usize| (0..all.len()).map(|step| &all[(from + step) % all.len()]).find(|endpoint| fit(endpoint));
-    let one = scan(first).unwrap_or(&all[first]);
+    // From a random (or the next) place the first that is fit; all unfit: the first untried, else that place itself, since a refusal is
+    // better than none asked.
+    let from_place = |from: usize| (0..all.len()).map(move |step| &all[(from + step) % all.len()]);
+    let Some(one) = from_place(first).find(|endpoint| fit(endpoint)) else {
+        return Some(from_place(first).find(|endpoint| untried(endpoint)).unwrap_or(&all[first]));
+    };
     let cost: fn(&Endpoint, u64) -> f64 = match backend.traffic.algorithm {
         Algorithm::RoundRobin | Algorithm::Random => return Some(one),
         Algorithm::LeastRequest => |endpoint, _| f64::from(endpoint.state.in_flight.load(Relaxed)),
@@ -38,7 +43,7 @@ pub fn pick<'b>(backend: &'b Backend, tried: &[u64], now_nanos: u64, mut roll: i
     };
     // The second choice differs from the first where it can.
     let second = (first + 1 + roll(all.len() - 1)) % all.len();
-    let other = scan(second).unwrap_or(one);
+    let other = from_place(second).find(|endpoint| fit(endpoint)).unwrap_or(one);
     Some(if cost(other, now_nanos) < cost(one, now_nanos) { other } else { one })
 }
 
@@ -88,8 +93,16 @@ pub fn reached(endpoint: &Endpoint) {
 }
 
 /// Nothing could be delivered to the endpoint: others are asked for a while.
+///
+/// Dials that were under way together fail together: of them only the first counts, else one crash under load would be the longest ejection.
 pub fn refused(endpoint: &Endpoint, now_nanos: u64) {
-    let failures = endpoint.state.failures.fetch_add(1, Relaxed).min(10);
-    let length = (EJECTION_NANOS << failures).min(LONGEST_EJECTION_NANOS);
-    endpoint.state.ejected_until_nanos.store(now_nanos.saturating_add(length), Relaxed);
+    let state = &endpoint.state;
+    let until = state.ejected_until_nanos.load(Relaxed);
+    if until > now_nanos {
+        return;
+    }
+    let length = (EJECTION_NANOS << state.failures.load(Relaxed).min(10)).min(LONGEST_EJECTION_NANOS);
+    if state.ejected_until_nanos.compare_exchange(until, now_nanos.saturating_add(length), Relaxed, Relaxed).is_ok() {
+        state.failures.fetch_add(1, Relaxed);
+    }
 }

@@ -62,39 +62,58 @@ fn pause(backoff: Duration, attempt: u32, jitter: f64) -> Duration {
     doubled.mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0))
 }
 
-/// Bounds what retries add to the load: a share of the requests of the last interval, and a floor for quiet times. One for each destination.
+/// Bounds what retries add to the load: a share of the requests of the interval, and a floor for quiet times. One for each destination.
 #[derive(Debug, Default)]
 pub struct Budget {
-    /// Number of the interval in which the counts were made.
-    interval: AtomicU64,
-    requests: AtomicU64,
-    retries: AtomicU64,
+    requests: Count,
+    retries: Count,
 }
 
 impl Budget {
     /// A request came.
     pub fn request(&self, budget: &RetryBudget, now: Duration) {
-        self.turn(budget, now);
-        self.requests.fetch_add(1, Relaxed);
+        self.requests.add(interval(budget, now), Count::MOST);
     }
 
     /// Takes one retry out of the budget; false = it is spent.
     pub fn take(&self, budget: &RetryBudget, now: Duration) -> bool {
-        self.turn(budget, now);
+        let interval = interval(budget, now);
         let floor = u64::from(budget.min_per_second).saturating_mul(budget.interval.as_secs().max(1));
-        let allowed = floor.max(self.requests.load(Relaxed).saturating_mul(u64::from(budget.percent)) / 100);
-        if self.retries.load(Relaxed) >= allowed {
-            return false;
-        }
-        self.retries.fetch_add(1, Relaxed);
-        true
+        let share = self.requests.of(interval).saturating_mul(u64::from(budget.percent)) / 100;
+        self.retries.add(interval, floor.max(share))
+    }
+}
+
+fn interval(budget: &RetryBudget, now: Duration) -> u64 {
+    (now.as_millis() / budget.interval.as_millis().max(1)) as u64
+}
+
+/// How often something happened in the newest interval: the interval's number above [`Count::BITS`] bits, the count in them. One word, so that
+/// workers that count at the same moment, even at the turn of an interval, neither lose nor gain one.
+#[derive(Debug, Default)]
+struct Count(AtomicU64);
+
+impl Count {
+    /// Enough for 16 million in an interval; the 40 bits above number milliseconds for 34 years.
+    const BITS: u32 = 24;
+    const MOST: u64 = (1 << Self::BITS) - 1;
+
+    /// The count of `interval`; of the newest one for a worker whose clock reading is a little older.
+    fn of(&self, interval: u64) -> u64 {
+        Self::since(self.0.load(Relaxed), interval).1
     }
 
-    fn turn(&self, budget: &RetryBudget, now: Duration) {
-        let number = (now.as_millis() / budget.interval.as_millis().max(1)) as u64;
-        if self.interval.swap(number, Relaxed) != number {
-            self.requests.store(0, Relaxed);
-            self.retries.store(0, Relaxed);
-        }
+    /// Counts one more unless there are `most` already; false = there are.
+    fn add(&self, interval: u64, most: u64) -> bool {
+        let more = |held| {
+            let (newest, count) = Self::since(held, interval);
+            (count < most.min(Self::MOST)).then_some(newest << Self::BITS | (count + 1))
+        };
+        self.0.try_update(Relaxed, Relaxed, more).is_ok()
+    }
+
+    fn since(held: u64, interval: u64) -> (u64, u64) {
+        let newest = held >> Self::BITS;
+        if newest < interval { (interval, 0) } else { (newest, held & Self::MOST) }
     }
 }

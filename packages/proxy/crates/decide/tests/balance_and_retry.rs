@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // clippy's own exemption ends at #[test] functions; helpers beside them are tests too
 
 use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -93,6 +96,55 @@ fn a_refused_endpoint_is_left_out_for_a_while_longer_each_time() {
 }
 
 #[test]
+fn dials_that_fail_together_count_once() {
+    let backend = backend(Algorithm::Random, 2);
+    (0..50).for_each(|n| refused(&backend.endpoints[0], n));
+    let state = &backend.endpoints[0].state;
+    assert_eq!((state.failures.load(Relaxed), state.ejected_until_nanos.load(Relaxed)), (1, SECOND));
+}
+
+#[test]
+fn an_ejection_is_never_longer_than_thirty_seconds() {
+    let backend = backend(Algorithm::Random, 2);
+    let until = || backend.endpoints[0].state.ejected_until_nanos.load(Relaxed);
+    let lengths: Vec<_> = (0..8)
+        .map(|_| {
+            let now = until();
+            refused(&backend.endpoints[0], now);
+            (until() - now) / SECOND
+        })
+        .collect();
+    assert_eq!(lengths, [1, 2, 4, 8, 16, 30, 30, 30]);
+}
+
+#[test]
+fn when_all_are_ejected_the_untried_go_first() {
+    for algorithm in [Algorithm::PeakEwma, Algorithm::LeastRequest, Algorithm::RoundRobin, Algorithm::Random] {
+        let backend = backend(algorithm, 3);
+        backend.endpoints.iter().for_each(|endpoint| refused(endpoint, 0));
+        let mut roll = dice(6);
+        assert!((0..50).all(|_| pick(&backend, &[0, 1], 1, &mut roll).unwrap().id == 2), "{algorithm:?}");
+    }
+}
+
+#[test]
+fn equal_endpoints_get_equal_shares() {
+    for algorithm in [Algorithm::PeakEwma, Algorithm::LeastRequest, Algorithm::Random] {
+        let backend = backend(algorithm, 4);
+        let mut roll = dice(7);
+        let mut counts = [0_u32; 4];
+        // With one request in flight at a time nothing tells the four apart.
+        (0..4_000).for_each(|_| {
+            let endpoint = pick(&backend, &[], 0, &mut roll).unwrap();
+            started(endpoint);
+            finished(endpoint, None, 0);
+            counts[endpoint.id as usize] += 1;
+        });
+        assert!(counts.iter().all(|count| (850..=1_150).contains(count)), "{algorithm:?} {counts:?}");
+    }
+}
+
+#[test]
 fn what_was_tried_is_not_tried_again_while_there_are_others() {
     for algorithm in [Algorithm::PeakEwma, Algorithm::LeastRequest, Algorithm::RoundRobin, Algorithm::Random] {
         let backend = backend(algorithm, 3);
@@ -147,6 +199,36 @@ fn the_pause_doubles_with_jitter() {
     assert_eq!(pause(2, 1.0), Duration::from_millis(100));
     assert_eq!(pause(30, 1.0), Duration::from_secs(10));
     assert_eq!(again(None, 0, false, Ended::Undelivered, 1.0), Again::After(Duration::ZERO));
+}
+
+#[test]
+fn workers_share_one_budget() {
+    const ROUNDS: u64 = 100_000;
+    let budget = RetryBudget { percent: 0, interval: Duration::from_secs(1), min_per_second: 1 };
+    let counted = Budget::default();
+    let arrived = AtomicU64::new(0);
+    // Each second both ask at once for the one retry of that second; spinning brings them closer together than a barrier does.
+    let ask = |second: &u64| {
+        arrived.fetch_add(1, Relaxed);
+        while arrived.load(Relaxed) < second * 2 {
+            std::hint::spin_loop();
+        }
+        counted.take(&budget, Duration::from_secs(*second))
+    };
+    let taken: usize = std::thread::scope(|scope| {
+        let workers = [(); 2].map(|()| scope.spawn(|| (1..=ROUNDS).filter(ask).count()));
+        workers.into_iter().map(|worker| worker.join().unwrap()).sum()
+    });
+    assert_eq!(taken as u64, ROUNDS);
+}
+
+#[test]
+fn an_older_clock_reading_does_not_refill_the_budget() {
+    let budget = RetryBudget { percent: 0, interval: Duration::from_secs(1), min_per_second: 1 };
+    let counted = Budget::default();
+    assert!(counted.take(&budget, Duration::from_millis(1_001)));
+    assert!(!counted.take(&budget, Duration::from_millis(999)));
+    assert!(!counted.take(&budget, Duration::from_millis(1_002)));
 }
 
 proptest! {
