@@ -1,6 +1,16 @@
 //! What filters do to a head: header modifiers, URL rewrite, redirect. Called by `proxy/filters` and by `explain`.
 
-use plait_model::{HeaderModifier, Headers, PathRewrite, Redirect, RequestHead, UrlRewrite, split_authority};
+use plait_model::{Filters, HeaderModifier, Headers, PathRewrite, Redirect, RequestHead, UrlRewrite, split_authority};
+
+/// What the request filters of a rule, or of its backend, make of a head; those of the rule come first. `prefix` is the prefix that the rule matched.
+pub fn request(filters: &Filters, prefix: Option<&str>, head: &mut RequestHead) {
+    if let Some(modifier) = &filters.request_headers {
+        modify(modifier, &mut head.headers);
+    }
+    if let Some(change) = &filters.rewrite {
+        rewrite(change, prefix, head);
+    }
+}
 
 /// Applies set, add and remove, in this order.
 pub fn modify(modifier: &HeaderModifier, headers: &mut Headers) {
@@ -8,6 +18,11 @@ pub fn modify(modifier: &HeaderModifier, headers: &mut Headers) {
         headers.set(name, value.as_bytes());
     }
     for (name, value) in &modifier.add {
+        // The one field that is no list: a comma inside a cookie means something else (RFC 6265).
+        if &**name == "set-cookie" {
+            headers.append(name.as_bytes(), value.as_bytes());
+            continue;
+        }
         // Added values join those that are there in one field, as the standard says.
         let mut joined = headers.all(name).collect::<Vec<_>>().join(&b","[..]);
         if headers.contains(name) {
@@ -138,5 +153,13 @@ mod tests {
         modify(&modifier, &mut headers);
         let seen: Vec<_> = headers.iter().map(|(name, value)| format!("{name}={}", String::from_utf8_lossy(value))).collect();
         assert_eq!(seen, ["x-s=s", "x-a=1,2", "x-n=3"]);
+    }
+
+    #[test]
+    fn cookies_are_never_joined() {
+        let mut headers = Headers::default();
+        headers.append(b"set-cookie", b"a=1");
+        modify(&HeaderModifier { add: vec![("set-cookie".into(), "b=2".into())], ..HeaderModifier::default() }, &mut headers);
+        assert_eq!(headers.all("set-cookie").collect::<Vec<_>>(), [b"a=1", b"b=2"]);
     }
 }

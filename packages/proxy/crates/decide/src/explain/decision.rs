@@ -1,0 +1,144 @@
+//! The shape of a decision, as the admin socket and `plait-proxy decide` write it in JSON. Built by `explain` alone.
+
+use plait_model::{ObjectRef, Origin};
+use serde::Serialize;
+
+/// Which objects, rules and endpoints decide one request.
+#[derive(Debug, Clone, Serialize, PartialEq)]
+pub struct Decision {
+    /// Of the world that was asked.
+    pub generation: u64,
+    /// Who asks.
+    pub from: From,
+    /// The Service; `None` = not of the mesh, see `egress`.
+    pub destination: Option<Called>,
+    /// "allow" or "deny" for a destination that the mesh does not know.
+    pub egress: Option<&'static str>,
+    /// The rule that takes the request.
+    pub route: Option<Chosen>,
+    /// Every other rule of the port, and why it does not.
+    pub not_chosen: Vec<NotChosen>,
+    /// Shares of the rule's traffic.
+    pub backends: Vec<Share>,
+    /// Endpoints of the backend with the highest weight.
+    pub endpoints: Vec<Place>,
+    /// Timeouts and retries.
+    pub limits: Option<Limits>,
+    /// The verdict at the destination; `None` where its policy is not held.
+    pub policy: Option<Verdict>,
+    /// What the mesh itself would answer; `None` = the application answers.
+    pub answer: Option<Answer>,
+}
+
+/// The calling workload.
+#[derive(Debug, Clone, Serialize, PartialEq)]
+pub struct From {
+    /// "namespace/name".
+    pub workload: String,
+    /// SPIFFE ID.
+    pub identity: String,
+}
+
+/// The called Service.
+#[derive(Debug, Clone, Serialize, PartialEq)]
+pub struct Called {
+    /// "namespace/name".
+    pub service: String,
+    /// Port.
+    pub port: u16,
+    /// "http", "tcp" or "auto".
+    pub protocol: &'static str,
+}
+
+/// A rule and what of it matched.
+#[derive(Debug, Clone, Serialize, PartialEq)]
+pub struct Chosen {
+    /// The route; the Service when no route shapes it.
+    pub object: ObjectRef,
+    /// Index in `spec.rules`.
+    pub rule: usize,
+    /// The rule's name, may be empty.
+    pub rule_name: String,
+    /// What of it matched, in the user's terms; empty for a rule that takes everything.
+    pub matched: Vec<String>,
+    /// True when no route shapes the Service.
+    pub implicit: bool,
+}
+
+/// A rule that does not take the request.
+#[derive(Debug, Clone, Serialize, PartialEq)]
+pub struct NotChosen {
+    /// The route.
+    pub object: ObjectRef,
+    /// Index in `spec.rules`.
+    pub rule: usize,
+    /// The rule's name, may be empty.
+    pub rule_name: String,
+    /// In the user's terms.
+    pub why: String,
+}
+
+/// A backend's share.
+#[derive(Debug, Clone, Serialize, PartialEq)]
+pub struct Share {
+    /// "namespace/service:port".
+    pub backend: String,
+    /// Of `total`.
+    pub weight: u32,
+    /// All weights.
+    pub total: u32,
+    /// Why it cannot serve.
+    pub invalid: Option<String>,
+}
+
+/// An endpoint.
+#[derive(Debug, Clone, Serialize, PartialEq)]
+pub struct Place {
+    /// "namespace/name".
+    pub workload: String,
+    /// Where its sidecar listens.
+    pub address: String,
+    /// Whom it must prove to be; `None` = plaintext.
+    pub identity: Option<String>,
+}
+
+/// Timeouts and retries in force; `None` = none.
+#[derive(Debug, Clone, Serialize, PartialEq)]
+pub struct Limits {
+    /// `timeouts.request`, milliseconds.
+    pub request_ms: Option<u64>,
+    /// `timeouts.attempt`, milliseconds.
+    pub attempt_ms: Option<u64>,
+    /// `timeouts.connect` of the backend, milliseconds; `None` before one is known.
+    pub connect_ms: Option<u64>,
+    /// `timeouts.idle` of the backend, milliseconds; `None` before one is known.
+    pub idle_ms: Option<u64>,
+    /// Tries after the first.
+    pub retry_attempts: u32,
+    /// Answers that are tried again.
+    pub retry_codes: Vec<u16>,
+    /// Which objects set what.
+    pub origins: Vec<Origin>,
+}
+
+/// What the policies at the destination say.
+#[derive(Debug, Clone, Serialize, PartialEq)]
+pub struct Verdict {
+    /// Passes.
+    pub allowed: bool,
+    /// The policy that decided; `None` = the mesh's default.
+    pub object: Option<ObjectRef>,
+    /// Why it was denied.
+    pub why: Option<String>,
+    /// Policies in dry run that would deny it.
+    pub dry_run_denials: Vec<ObjectRef>,
+}
+
+/// An answer that the mesh makes.
+#[derive(Debug, Clone, Serialize, PartialEq)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// Stable code.
+    pub reason: &'static str,
+}

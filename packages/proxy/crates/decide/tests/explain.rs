@@ -1,0 +1,214 @@
+//! A question and its answer, over one small shop: web calls reviews (HTTP) and ledger (TCP), the snapshot holds all of them.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // clippy's own exemption ends at #[test] functions; helpers beside them are tests too
+
+mod text;
+
+use std::sync::Arc;
+
+use plait_decide::explain::{Decision, Question, Unanswerable, explain};
+use plait_model::{
+    Action, Backend, BackendTraffic, DefaultPolicy, Destination, DestinationKey, DestinationPort, Egress, Endpoint, Filters,
+    HeaderModifier, Map, Mesh, ObjectRef, Operation, PathRewrite, Policy, PolicyBinding, PolicyRule, Protocol, Redirect, RouteTable, Rule,
+    Snapshot, SpiffeId, UrlRewrite, WeightedBackend, Workload,
+};
+
+const WEB: &str = "ns/web-1";
+
+fn id(account: &str) -> Arc<SpiffeId> {
+    Arc::new(SpiffeId::new("example", "ns", account).unwrap())
+}
+
+fn workload(account: &str, policies: &[Arc<Policy>]) -> Arc<Workload> {
+    let bound = |policy: &Arc<Policy>| PolicyBinding { name: "ns/p".into(), policy: Some(policy.clone()), ports: vec![] };
+    Arc::new(Workload {
+        key: format!("ns/{account}-1").into(),
+        namespace: "ns".into(),
+        name: format!("{account}-1").into(),
+        identity: id(account),
+        address: "127.0.0.1".parse().unwrap(),
+        ports: vec![],
+        inbound: "127.0.0.1:1".parse().unwrap(),
+        outbound: None,
+        binds: vec![],
+        zone: "".into(),
+        policies: policies.iter().map(bound).collect(),
+        policy_epoch: 1,
+    })
+}
+
+fn backend(service: &str, port: u16) -> (Arc<str>, Arc<Backend>) {
+    let endpoint = Endpoint {
+        id: 1,
+        workload: format!("ns/{service}-1").into(),
+        address: "127.0.0.1:1".parse().unwrap(),
+        identity: Some(id(service)),
+        server_name: "".into(),
+        target_port: port,
+        zone: "".into(),
+        state: Arc::default(),
+    };
+    let key: Arc<str> = format!("ns/{service}:{port}").into();
+    let backend = Backend {
+        key: key.clone(),
+        service: format!("ns/{service}").into(),
+        port,
+        endpoints: vec![Arc::new(endpoint)],
+        traffic: BackendTraffic::default(),
+        turn: Arc::default(),
+    };
+    (key, Arc::new(backend))
+}
+
+fn destination(service: &str, port: u16, protocol: Protocol, rules: Vec<Arc<Rule>>) -> (DestinationKey, Arc<Destination>) {
+    let key = DestinationKey::from_contract(&format!("ns/{service}"));
+    let routes = Arc::new(RouteTable::new(rules.into_iter().map(|rule| (0, rule)).collect()));
+    let port = DestinationPort { name: "".into(), port, protocol, routes, consumer_routes: Map::default() };
+    (key.clone(), Arc::new(Destination { key, ports: vec![port], last_used: Arc::default() }))
+}
+
+/// A rule with one backend; "" as match takes everything.
+fn rule(index: usize, found: &str, filters: Filters, to: &str) -> Arc<Rule> {
+    let matches = (!found.is_empty()).then(|| text::matched(found).unwrap()).into_iter().collect();
+    let mut rule = Arc::into_inner(text::rule("reviews", index, matches)).unwrap();
+    rule.filters = filters;
+    rule.backends = vec![WeightedBackend { backend: to.into(), invalid: None, weight: 1, filters: Filters::default() }];
+    rule.total_weight = 1;
+    Arc::new(rule)
+}
+
+fn shop(rules: Vec<Arc<Rule>>, policies: Vec<Policy>) -> Snapshot {
+    let mesh = Mesh { default_policy: DefaultPolicy::AllowAuthenticated, egress: Egress::Deny, ..Mesh::default() };
+    let policies: Vec<_> = policies.into_iter().map(Arc::new).collect();
+    let workloads = [workload("web", &[]), workload("reviews", &policies), workload("ledger", &policies)];
+    Snapshot {
+        generation: 7,
+        mesh: Arc::new(mesh),
+        workloads: workloads.into_iter().map(|workload| (Box::from(&*workload.key), workload)).collect(),
+        destinations: [
+            destination("reviews", 80, Protocol::Http, rules),
+            destination("ledger", 7000, Protocol::Tcp, vec![rule(0, "", Filters::default(), "ns/ledger:7000")]),
+        ]
+        .into_iter()
+        .collect(),
+        unknown: [DestinationKey::from_contract("www.example.com")].into_iter().collect(),
+        backends: [backend("reviews", 80), backend("ledger", 7000)].into_iter().collect(),
+    }
+}
+
+fn policy(action: Action, to: Vec<Operation>) -> Policy {
+    let object = ObjectRef { kind: "AuthorizationPolicy".into(), namespace: "ns".into(), name: "p".into() };
+    Policy { object, action, dry_run: false, rules: vec![PolicyRule { from: vec![], to }], invalid: false }
+}
+
+fn paths(path: &str) -> Vec<Operation> {
+    vec![Operation { paths: vec![path.into()], ..Operation::default() }]
+}
+
+fn ask(snapshot: &Snapshot, authority: &str, request: &str) -> Result<Decision, Unanswerable> {
+    let mut head = text::head(request).unwrap();
+    head.authority = authority.into();
+    explain(snapshot, &Question { from: WEB.into(), head })
+}
+
+fn plain(index: usize, found: &str) -> Arc<Rule> {
+    rule(index, found, Filters::default(), "ns/reviews:80")
+}
+
+#[test]
+fn the_rule_that_takes_it_says_what_of_it_matched() {
+    let decision = ask(&shop(vec![plain(0, "/a GET h:x-tester=yes q:v=2")], vec![]), "reviews", "GET /a?v=2 x-tester=yes").unwrap();
+    let wanted = ["path is below /a", "method is GET", "header x-tester is yes", "query parameter v is 2"];
+    assert_eq!(decision.route.unwrap().matched, wanted);
+    assert_eq!((decision.generation, decision.answer), (7, None));
+    assert_eq!(decision.limits.map(|limits| (limits.connect_ms, limits.idle_ms)), Some((Some(5_000), Some(3_600_000))));
+}
+
+#[test]
+fn each_other_rule_says_why_it_does_not() {
+    // (the rule that takes it, the other one, why the other one does not)
+    for (taker, other, why) in [
+        ("/", "/ h:x-tester=yes", "header x-tester is absent"),
+        ("/", "/ h:x=2", "header x is not 2"),
+        ("/", "/ q:v=1", "query parameter v is absent"),
+        ("/", "/b", "path is not below /b"),
+        ("/", "/ PUT", "method is not PUT"),
+        ("/a h:x=1", "/a", "it matches too, but has fewer header matches"),
+        ("/a", "/", "it matches too, but has a shorter path match"),
+        ("=/a", "/a", "it matches too, but has a path match of a less specific kind"),
+        ("/a GET", "/a", "it matches too, but names no method"),
+        ("/a q:q=1", "/a", "it matches too, but has fewer query parameter matches"),
+        ("/a", "/a", "it matches too, but stands later in its route"),
+        ("/a", "", "it matches too, but has a shorter path match"),
+    ] {
+        let decision = ask(&shop(vec![plain(0, taker), plain(1, other)], vec![]), "reviews", "GET /a?q=1 x=1").unwrap();
+        assert_eq!(decision.route.unwrap().rule, 0, "{taker} {other}");
+        assert_eq!(decision.not_chosen.iter().map(|other| other.why.as_str()).collect::<Vec<_>>(), [why], "{taker} {other}");
+    }
+}
+
+#[test]
+fn policy_judges_what_the_destination_receives() {
+    let filters = || {
+        let path = Some(PathRewrite::Prefix("/internal".into()));
+        Filters { rewrite: Some(UrlRewrite { hostname: None, path }), ..Filters::default() }
+    };
+    for (action, path, allowed) in [
+        (Action::Allow, "/internal/*", true),
+        (Action::Allow, "/public/*", false),
+        (Action::Deny, "/internal/*", false),
+        (Action::Deny, "/public/*", true),
+    ] {
+        let rules = vec![rule(0, "/public", filters(), "ns/reviews:80")];
+        let decision = ask(&shop(rules, vec![policy(action, paths(path))]), "reviews", "GET /public/x").unwrap();
+        assert_eq!(decision.policy.unwrap().allowed, allowed, "{action:?} {path}");
+    }
+}
+
+#[test]
+fn policy_judges_the_header_fields_that_filters_set() {
+    let set = HeaderModifier { set: vec![("x-team".into(), "blue".into())], ..HeaderModifier::default() };
+    let header = plait_model::PolicyHeader { name: "x-team".into(), values: vec!["blue".into()] };
+    let only_blue = policy(Action::Allow, vec![Operation { headers: vec![header], ..Operation::default() }]);
+    let filters = Filters { request_headers: Some(set), ..Filters::default() };
+    let decision = ask(&shop(vec![rule(0, "", filters, "ns/reviews:80")], vec![only_blue]), "reviews", "GET / x-team=red").unwrap();
+    assert!(decision.policy.unwrap().allowed);
+}
+
+#[test]
+fn what_goes_to_a_tcp_port_is_judged_as_bytes() {
+    for (action, allowed) in [(Action::Allow, false), (Action::Deny, false)] {
+        let snapshot = shop(vec![], vec![policy(action, paths("/x"))]);
+        let decision = ask(&snapshot, "ledger:7000", if action == Action::Allow { "GET /x" } else { "GET /other" }).unwrap();
+        assert_eq!(decision.policy.unwrap().allowed, allowed, "{action:?}");
+    }
+}
+
+#[test]
+fn what_the_mesh_answers_itself_is_told() {
+    let redirect = Filters {
+        redirect: Some(Redirect { scheme: None, hostname: Some("b".into()), path: None, port: None, status: 301 }),
+        ..Filters::default()
+    };
+    let rules = vec![plain(0, "/a"), rule(1, "/gone", Filters::default(), "ns/missing:80"), rule(2, "/moved", redirect, "ns/reviews:80")];
+    let snapshot = shop(rules, vec![]);
+    for (authority, request, status, reason) in [
+        ("reviews", "GET /none", 404, "route_not_found"),
+        ("reviews:81", "GET /a", 503, "port_not_found"),
+        ("reviews", "GET /gone", 500, "backend_not_found"),
+        ("reviews", "GET /moved", 301, "redirect"),
+        ("www.example.com", "GET /", 403, "egress_denied"),
+    ] {
+        let answer = ask(&snapshot, authority, request).unwrap().answer.unwrap();
+        assert_eq!((answer.status, answer.reason), (status, reason), "{authority} {request}");
+    }
+}
+
+#[test]
+fn what_cannot_be_answered_says_why() {
+    let snapshot = shop(vec![], vec![]);
+    assert_eq!(ask(&snapshot, "a@b", "GET /").unwrap_err(), Unanswerable::Authority("a@b".into()));
+    assert_eq!(ask(&snapshot, "never-dialled", "GET /").unwrap_err(), Unanswerable::NotHeld("ns/never-dialled".into()));
+    let stranger = Question { from: "ns/nobody".into(), head: text::head("GET /").unwrap() };
+    assert_eq!(explain(&snapshot, &stranger).unwrap_err(), Unanswerable::Workload("ns/nobody".into()));
+}
