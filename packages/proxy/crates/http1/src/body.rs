@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use crate::{Error, Field, Framing, request::checked};
+use crate::{Error, Field, Framing, field::begins_with, request::checked};
 
-/// The longest chunk-size line, extensions included: sizes are at most 16 digits, extensions are passed over.
-const CHUNK_LINE_BYTES: usize = 256;
+/// The longest extension of a chunk; the longest in use (a signature of 64 digits and its name) takes 81.
+const EXTENSION_BYTES: usize = 240;
 
 /// The longest trailer section.
 const TRAILER_BYTES: usize = 16 * 1024;
@@ -24,33 +24,55 @@ pub struct Decoded {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
+    /// That many bytes are left; never 0.
     Length(u64),
     UntilClose,
-    ChunkSize,
+    /// Among the digits of a chunk size.
+    Size {
+        value: u64,
+        digits: u8,
+    },
+    /// Among the extensions of a chunk; `room` bytes may still come.
+    Extension {
+        value: u64,
+        room: usize,
+    },
+    /// After the CR of a chunk-size line.
+    SizeEnd(u64),
+    /// That many bytes of the chunk are left; never 0.
     Chunk(u64),
-    ChunkEnd,
+    /// After the chunk's data: CR must come.
+    ChunkCr,
+    /// After that CR: LF must come.
+    ChunkLf,
+    /// After the last chunk: an empty line or a trailer.
+    Last,
+    /// After the CR of that empty line.
+    LastCr,
     Trailers,
     Done,
 }
+
+const SIZE: State = State::Size { value: 0, digits: 0 };
 
 /// Finds data and end of one body. A body that ended keeps its trailers until the decoder is dropped.
 #[derive(Debug)]
 pub struct BodyDecoder {
     state: State,
-    /// The line or trailer section under way; empty between them.
-    line: Vec<u8>,
+    /// The trailer section as far as it came; only trailers allocate.
+    section: Vec<u8>,
 }
 
 impl BodyDecoder {
     /// A decoder for one body.
     pub fn new(framing: Framing) -> Self {
         let state = match framing {
-            Framing::None => State::Done,
+            Framing::None | Framing::Length(0) => State::Done,
             Framing::Length(length) => State::Length(length),
-            Framing::Chunked => State::ChunkSize,
+            Framing::Chunked => SIZE,
             Framing::UntilClose => State::UntilClose,
         };
-        Self { state, line: Vec::new() }
+        Self { state, section: Vec::new() }
     }
 
     /// True when the body has ended.
@@ -73,11 +95,16 @@ impl BodyDecoder {
                 }
                 State::Chunk(left) => {
                     let taken = left.min(rest);
-                    self.state = if taken == left { State::ChunkEnd } else { State::Chunk(left - taken) };
+                    self.state = if taken == left { State::ChunkCr } else { State::Chunk(left - taken) };
                     return Ok(Decoded { consumed: at + taken as usize, data: at..at + taken as usize });
                 }
-                State::ChunkSize | State::ChunkEnd | State::Trailers => {
-                    self.step(input[at])?;
+                State::Last if input[at] != b'\r' => self.state = State::Trailers,
+                State::Trailers => {
+                    self.trailer_byte(input[at])?;
+                    at += 1;
+                }
+                _ => {
+                    self.state = between_data(self.state, input[at])?;
                     at += 1;
                 }
             }
@@ -100,10 +127,10 @@ impl BodyDecoder {
     /// The trailer fields of a chunked body that has ended. Those that would change framing, routing or identity are left out.
     pub fn trailers(&self) -> Result<Vec<(String, Vec<u8>)>, Error> {
         let mut room = [httparse::EMPTY_HEADER; TRAILERS];
-        if !self.is_done() || self.line.is_empty() {
+        if !self.is_done() || self.section.is_empty() {
             return Ok(Vec::new());
         }
-        match httparse::parse_headers(&self.line, &mut room) {
+        match httparse::parse_headers(&self.section, &mut room) {
             Ok(httparse::Status::Complete((_, headers))) => headers
                 .iter()
                 .map(|header| checked(header))
@@ -114,74 +141,77 @@ impl BodyDecoder {
         }
     }
 
-    /// One byte of a line between the data.
-    fn step(&mut self, byte: u8) -> Result<(), Error> {
-        self.line.push(byte);
-        if byte != b'\n' {
-            // Only CR LF ends a line: a CR must be followed by LF, a NUL is nowhere.
-            if byte == 0 || (self.line.len() >= 2 && self.line[self.line.len() - 2] == b'\r') {
-                return Err(Error::Malformed("chunk: CR without LF"));
-            }
-            let limit = if self.state == State::Trailers { TRAILER_BYTES } else { CHUNK_LINE_BYTES };
-            return if self.line.len() > limit { Err(Error::HeadTooLarge) } else { Ok(()) };
+    /// One byte of the trailer section, which an empty line ends.
+    fn trailer_byte(&mut self, byte: u8) -> Result<(), Error> {
+        let after_cr = self.section.last() == Some(&b'\r');
+        // Only CR LF ends a line, and neither stands alone; a NUL is nowhere.
+        if byte == 0 || after_cr != (byte == b'\n') {
+            return Err(Error::Malformed("trailer: a line must end in CR LF"));
         }
-        if !self.line.ends_with(b"\r\n") {
-            return Err(Error::Malformed("chunk: it must end in CR LF"));
+        if self.section.len() == TRAILER_BYTES {
+            return Err(Error::HeadTooLarge);
         }
-        match self.state {
-            State::ChunkEnd if self.line.len() == 2 => self.next(State::ChunkSize),
-            State::ChunkEnd => return Err(Error::Malformed("chunk: longer than its size")),
-            State::ChunkSize => match chunk_size(&self.line[..self.line.len() - 2])? {
-                0 => self.next(State::Trailers),
-                size => self.next(State::Chunk(size)),
-            },
-            _ if self.line == b"\r\n" => self.next(State::Done),
-            _ if self.line.ends_with(b"\r\n\r\n") => {
-                self.state = State::Done;
-                self.trailers().map(drop)?;
-            }
-            _ => {}
+        self.section.push(byte);
+        if self.section.ends_with(b"\r\n\r\n") {
+            self.state = State::Done;
+            self.trailers().map(drop)?;
         }
         Ok(())
     }
-
-    fn next(&mut self, state: State) {
-        self.state = state;
-        self.line.clear();
-    }
 }
 
-/// 1 to 16 hexadecimal digits, then perhaps extensions, which nobody needs and which may hold no quote: readers differ in what a quoted one ends with.
-fn chunk_size(line: &[u8]) -> Result<u64, Error> {
-    let end = line.iter().position(|b| !b.is_ascii_hexdigit()).unwrap_or(line.len());
-    if end == 0 || end > 16 {
-        return Err(Error::Malformed("chunk size"));
-    }
-    match line.get(end) {
-        None => {}
-        Some(b';') if line[end..].iter().all(|&b| (b' '..0x7f).contains(&b) && b != b'"') => {}
-        Some(_) => return Err(Error::Malformed("chunk size")),
-    }
-    let size = line[..end].iter().fold(0_u64, |sum, &digit| (sum << 4) | u64::from((digit as char).to_digit(16).unwrap_or_default()));
-    // A size near the top of the range overflows in some readers; nobody sends exabytes.
-    if size > i64::MAX as u64 { Err(Error::Malformed("chunk size")) } else { Ok(size) }
+/// The state after one byte of what stands between the data of chunks.
+///
+/// A size is 1 to 16 hexadecimal digits, then perhaps extensions, which nobody needs and which may hold no quote: readers differ in what a quoted one ends with.
+fn between_data(state: State, byte: u8) -> Result<State, Error> {
+    Ok(match (state, byte) {
+        (State::Size { value, digits }, _) if byte.is_ascii_hexdigit() && digits < 16 => {
+            let digit = char::from(byte).to_digit(16).unwrap_or_default();
+            State::Size { value: (value << 4) | u64::from(digit), digits: digits + 1 }
+        }
+        (State::Size { value, digits: 1.. }, b'\r') => State::SizeEnd(value),
+        (State::Size { value, digits: 1.. }, b';') => State::Extension { value, room: EXTENSION_BYTES },
+        (State::Size { .. }, _) => return Err(Error::Malformed("chunk size")),
+        (State::Extension { value, .. }, b'\r') => State::SizeEnd(value),
+        (State::Extension { room: 0, .. }, _) => return Err(Error::HeadTooLarge),
+        (State::Extension { value, room }, b' '..=b'~') if byte != b'"' => State::Extension { value, room: room - 1 },
+        (State::Extension { .. }, _) => return Err(Error::Malformed("chunk extension")),
+        (State::SizeEnd(0), b'\n') => State::Last,
+        (State::Last, b'\r') => State::LastCr,
+        (State::LastCr, b'\n') => State::Done,
+        // A size near the top of the range overflows in some readers; nobody sends exabytes.
+        (State::SizeEnd(size), b'\n') if size <= i64::MAX as u64 => State::Chunk(size),
+        (State::SizeEnd(_), b'\n') => return Err(Error::Malformed("chunk size")),
+        (State::ChunkCr, b'\r') => State::ChunkLf,
+        (State::ChunkLf, b'\n') => SIZE,
+        _ => return Err(Error::Malformed("chunk: its lines must end in CR LF, its data where its size says")),
+    })
 }
 
-/// Trailers may not bring what the head decided.
+/// Trailers may not bring what the head decided, nor what is of this connection: a reader that merges them into the head would be told something new.
 fn forbidden(field: &Field<'_>) -> bool {
-    const HEAD_ONLY: [&str; 12] = [
+    const HEAD_ONLY: [&str; 20] = [
         "host",
         "content-length",
         "transfer-encoding",
         "connection",
+        "keep-alive",
+        "proxy-connection",
         "te",
         "trailer",
         "upgrade",
+        "expect",
         "authorization",
+        "proxy-authorization",
         "cookie",
         "set-cookie",
         "content-type",
         "content-encoding",
+        "content-range",
+        "range",
+        "location",
+        "forwarded",
     ];
-    HEAD_ONLY.iter().any(|name| name.eq_ignore_ascii_case(field.name)) || field.name.to_ascii_lowercase().starts_with("plait-")
+    const PREFIXES: [&str; 2] = ["plait-", "x-forwarded-"];
+    HEAD_ONLY.iter().any(|name| name.eq_ignore_ascii_case(field.name)) || PREFIXES.iter().any(|prefix| begins_with(field.name, prefix))
 }

@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use crate::Framing;
+
 /// "METHOD target HTTP/1.1" and Host.
 pub fn write_request_line(out: &mut Vec<u8>, method: &str, target: &str, host: &str) {
     for part in [method, " ", target, " HTTP/1.1\r\nhost: ", host, "\r\n"] {
@@ -23,6 +25,16 @@ pub fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
+}
+
+/// The field that says how the body ends, and nothing where none is needed: a response without any ends with its connection.
+pub fn write_framing(out: &mut Vec<u8>, framing: Framing) {
+    match framing {
+        Framing::None | Framing::UntilClose => {}
+        // Writing to a Vec cannot fail.
+        Framing::Length(length) => drop(write!(out, "content-length: {length}\r\n")),
+        Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+    }
 }
 
 /// The empty line after the fields.

@@ -101,15 +101,15 @@ impl<'b> Fields<'b> {
             }
             4 if name.eq_ignore_ascii_case("host") => return self.host(field.value),
             6 if name.eq_ignore_ascii_case("expect") => return self.expect(field.value),
-            7 if name.eq_ignore_ascii_case("upgrade") => {
-                self.upgrade = Some(text(field.value)?);
-                return Ok(());
-            }
+            7 if name.eq_ignore_ascii_case("upgrade") => return self.upgrade(field.value),
             10 if name.eq_ignore_ascii_case("connection") => return self.connection(field.value),
             10 if name.eq_ignore_ascii_case("keep-alive") => return Ok(()),
             14 if name.eq_ignore_ascii_case("content-length") => return self.content_length(field.value),
             16 if name.eq_ignore_ascii_case("proxy-connection") => return Ok(()),
             17 if name.eq_ignore_ascii_case("transfer-encoding") => return self.transfer_encoding(field.value),
+            // Servers that turn names into variables read "_" as "-".
+            14 if name.eq_ignore_ascii_case("content_length") => return Err(Error::Ambiguous("content_length")),
+            17 if name.eq_ignore_ascii_case("transfer_encoding") => return Err(Error::Ambiguous("transfer_encoding")),
             _ => {}
         }
         self.keep(field)
@@ -127,6 +127,14 @@ impl<'b> Fields<'b> {
             return Err(Error::Ambiguous("more than one Host"));
         }
         self.host = Some(authority(value)?);
+        Ok(())
+    }
+
+    fn upgrade(&mut self, value: &'b [u8]) -> Result<(), Error> {
+        if self.upgrade.is_some() {
+            return Err(Error::Ambiguous("more than one Upgrade"));
+        }
+        self.upgrade = Some(text(value)?);
         Ok(())
     }
 
@@ -181,7 +189,12 @@ impl<'b> Fields<'b> {
 fn protected(name: &str) -> bool {
     const KEPT: [&str; 8] =
         ["host", "content-length", "transfer-encoding", "authorization", "cookie", "content-type", "traceparent", "trailer"];
-    KEPT.iter().any(|kept| kept.eq_ignore_ascii_case(name)) || name.to_ascii_lowercase().starts_with("x-forwarded-")
+    KEPT.iter().any(|kept| kept.eq_ignore_ascii_case(name)) || begins_with(name, "x-forwarded-")
+}
+
+/// Whether `name` begins with `prefix`, whatever the case.
+pub(crate) fn begins_with(name: &str, prefix: &str) -> bool {
+    name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
 /// A number of digits only: no sign, no space, no list, no overflow.
@@ -192,13 +205,28 @@ pub(crate) fn digits(value: &[u8]) -> Option<u64> {
     value.iter().try_fold(0_u64, |sum, digit| sum.checked_mul(10)?.checked_add(u64::from(digit - b'0')))
 }
 
-/// Host or the authority of a target: no user info, no path, no space, only characters of a host and port.
+/// Host or the authority of a target: a name or address and perhaps a port. No user info, no path, no escapes, no empty part.
 pub(crate) fn authority(value: &[u8]) -> Result<&str, Error> {
-    let fine = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'~' | b':' | b'[' | b']');
-    if value.len() > 512 || !value.iter().all(fine) {
-        return Err(Error::Malformed("host"));
+    const BAD: Error = Error::Malformed("host");
+    let whole = text(value).map_err(|_| BAD)?;
+    let port = if let Some(rest) = whole.strip_prefix('[') {
+        let (address, port) = rest.split_once(']').ok_or(BAD)?;
+        address.parse::<std::net::Ipv6Addr>().map_err(|_| BAD)?;
+        port
+    } else {
+        let (name, port) = whole.split_at(whole.find(':').unwrap_or(whole.len()));
+        let fine = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'~');
+        // 255 is the longest name that DNS knows, its last dot included.
+        if name.is_empty() || name.len() > 255 || !name.bytes().all(fine) {
+            return Err(BAD);
+        }
+        port
+    };
+    match port.strip_prefix(':') {
+        None if port.is_empty() => Ok(whole),
+        Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<u16>().is_ok() => Ok(whole),
+        _ => Err(BAD),
     }
-    text(value)
 }
 
 pub(crate) fn text(value: &[u8]) -> Result<&str, Error> {

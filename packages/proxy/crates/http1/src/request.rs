@@ -16,7 +16,7 @@ pub struct Request<'b> {
     pub target: &'b str,
     /// 0 or 1.
     pub minor_version: u8,
-    /// Host; always there in HTTP/1.1.
+    /// The authority that the request is for: that of the target when it has one, else Host. Always there in HTTP/1.1.
     pub host: Option<&'b str>,
     /// How the end of the body is found; never `UntilClose`.
     pub framing: Framing,
@@ -30,6 +30,18 @@ pub struct Request<'b> {
     pub head_len: usize,
     /// All other fields.
     pub fields: Fields<'b>,
+}
+
+impl<'b> Request<'b> {
+    /// The target as the server of `host` is asked: the path and query of an absolute form, any other form as sent.
+    pub fn origin_target(&self) -> &'b str {
+        match absolute(self.target) {
+            None => self.target,
+            Some((_, "")) if self.method == "OPTIONS" => "*",
+            Some((_, "")) => "/",
+            Some((_, path)) => path,
+        }
+    }
 }
 
 /// Parses the head at the start of `bytes`; `None` = more bytes are needed.
@@ -55,8 +67,9 @@ pub fn parse_request<'b>(bytes: &'b [u8], limits: &Limits) -> Result<Option<Requ
     for header in parsed.headers.iter() {
         fields.push(checked(header)?)?;
     }
-    check_target(method, target)?;
+    let authority = check_target(method, target)?;
     let framing = framing(method, minor_version, &fields)?;
+    let bodiless = matches!(framing, Framing::None | Framing::Length(0));
     if minor_version == 1 && fields.host.is_none() {
         return Err(Error::Malformed("request: HTTP/1.1 needs a Host"));
     }
@@ -64,11 +77,13 @@ pub fn parse_request<'b>(bytes: &'b [u8], limits: &Limits) -> Result<Option<Requ
         method,
         target,
         minor_version,
-        host: fields.host,
+        // RFC 9112, 3.2.2: the authority in the target wins, so that nobody after us has two to choose from.
+        host: authority.or(fields.host),
         framing,
         keep_alive: !fields.close && (minor_version == 1 || fields.keep_alive),
-        expect_continue: fields.expect_continue && minor_version == 1 && framing != Framing::None,
-        upgrade: fields.upgrade.filter(|_| fields.upgrade_token && minor_version == 1),
+        expect_continue: fields.expect_continue && minor_version == 1 && !bodiless,
+        // With a body it would be open which protocol the body belongs to; ignoring an Upgrade is always lawful.
+        upgrade: fields.upgrade.filter(|_| fields.upgrade_token && minor_version == 1 && bodiless && method != "CONNECT"),
         head_len: skipped + end,
         fields,
     }))
@@ -109,35 +124,34 @@ fn framing(method: &str, minor_version: u8, fields: &Fields<'_>) -> Result<Frami
         (true, Some(_)) => Err(Error::Ambiguous("Transfer-Encoding and Content-Length")),
         (true, None) if minor_version == 0 => Err(Error::Ambiguous("Transfer-Encoding in HTTP/1.0")),
         (true, None) => Ok(Framing::Chunked),
-        (false, Some(0) | None) => Ok(Framing::None),
+        (false, None) => Ok(Framing::None),
         (false, Some(length)) => Ok(Framing::Length(length)),
     }
 }
 
-/// The form of the target must fit the method.
-fn check_target(method: &str, target: &str) -> Result<(), Error> {
+/// The form of the target must fit the method. Gives the authority that it names.
+fn check_target<'b>(method: &str, target: &'b str) -> Result<Option<&'b str>, Error> {
+    const BAD: Error = Error::Malformed("target");
     if target.bytes().any(|b| b <= b' ' || b >= 0x7f || b == b'#') {
-        return Err(Error::Malformed("target"));
+        return Err(BAD);
     }
     if method == "CONNECT" {
-        let (host, port) = target.rsplit_once(':').ok_or(Error::Malformed("target: CONNECT needs host:port"))?;
-        authority(target.as_bytes())?;
-        return if host.is_empty() || port.parse::<u16>().is_err() {
-            Err(Error::Malformed("target: CONNECT needs host:port"))
-        } else {
-            Ok(())
+        let ends_in_port = target.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        return match authority(target.as_bytes()) {
+            Ok(authority) if ends_in_port => Ok(Some(authority)),
+            _ => Err(Error::Malformed("target: CONNECT needs host:port")),
         };
     }
-    match target {
-        "*" if method == "OPTIONS" => Ok(()),
-        t if t.starts_with('/') => Ok(()),
-        t => {
-            let (scheme, rest) = t.split_once("://").ok_or(Error::Malformed("target"))?;
-            if !scheme.eq_ignore_ascii_case("http") {
-                return Err(Error::Malformed("target: only http"));
-            }
-            let host = &rest[..rest.find(['/', '?']).unwrap_or(rest.len())];
-            if host.is_empty() { Err(Error::Malformed("target")) } else { authority(host.as_bytes()).map(drop) }
-        }
+    if target.starts_with('/') || (target == "*" && method == "OPTIONS") {
+        return Ok(None);
     }
+    let (host, path) = absolute(target).ok_or(BAD)?;
+    // "http://a?b" is lawful and unused; its readers differ in what the path is.
+    if path.starts_with('?') { Err(BAD) } else { authority(host.as_bytes()).map(Some) }
+}
+
+/// Authority and rest of a target in absolute form, whose scheme must be http: TLS is the mesh's, not the application's.
+fn absolute(target: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = target.split_once("://")?;
+    scheme.eq_ignore_ascii_case("http").then(|| rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len())))
 }

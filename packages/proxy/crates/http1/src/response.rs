@@ -13,6 +13,8 @@ pub struct Response<'b> {
     pub minor_version: u8,
     /// How the end of the body is found.
     pub framing: Framing,
+    /// Content-Length as sent; the length that a GET would have had in an answer to HEAD and in 304, where `framing` is `None`.
+    pub length: Option<u64>,
     /// The connection may be used again after the body.
     pub keep_alive: bool,
     /// The protocol that a 101 changed to.
@@ -45,11 +47,18 @@ pub fn parse_response<'b>(bytes: &'b [u8], method: &str, limits: &Limits) -> Res
         fields.push(checked(header)?)?;
     }
     let framing = framing(status, method, minor_version, &fields)?;
+    if status == 101 && !(fields.upgrade_token && fields.upgrade.is_some()) {
+        return Err(Error::Malformed("101 without Upgrade"));
+    }
+    // A body that may not be there: whatever its server thinks, the next bytes are not taken for a response.
+    let promised = fields.chunked || fields.length.is_some_and(|length| length > 0);
+    let clean = !(status == 204 && promised);
     Ok(Some(Response {
         status,
         minor_version,
         framing,
-        keep_alive: !fields.close && (minor_version == 1 || fields.keep_alive) && framing != Framing::UntilClose,
+        length: fields.length,
+        keep_alive: !fields.close && (minor_version == 1 || fields.keep_alive) && framing != Framing::UntilClose && clean,
         upgrade: fields.upgrade.filter(|_| fields.upgrade_token),
         head_len: end,
         fields,
@@ -63,12 +72,14 @@ fn framing(status: u16, method: &str, minor_version: u8, fields: &Fields<'_>) ->
     if fields.chunked && minor_version == 0 {
         return Err(Error::Ambiguous("Transfer-Encoding in HTTP/1.0"));
     }
+    if status < 200 && (fields.chunked || fields.length.is_some_and(|length| length > 0)) {
+        return Err(Error::Ambiguous("an interim response with a body"));
+    }
     let bodiless =
         status < 200 || status == 204 || status == 304 || method == "HEAD" || (method == "CONNECT" && (200..300).contains(&status));
     Ok(match (fields.chunked, fields.length) {
         _ if bodiless => Framing::None,
         (true, _) => Framing::Chunked,
-        (false, Some(0)) => Framing::None,
         (false, Some(length)) => Framing::Length(length),
         (false, None) => Framing::UntilClose,
     })
