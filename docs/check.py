@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PATTERN = re.compile(r"`((?:[\w.-]+/)*[\w.-]+\.(?:rs|py|proto|toml|yaml|md))`|\]\(((?!http)[^)#]+)\)")
+PATTERN = re.compile(r"`((?:[\w.-]+/)*\w[\w.-]*\.(?:rs|py|proto|toml|yaml|md))`|\]\(((?!http)[^)#]+)\)")
 
 
 def main() -> int:
