@@ -20,7 +20,7 @@ pub(crate) struct Decide {
     from: String,
     /// Method, for example GET
     method: String,
-    /// http://host[:port]/path[?query]
+    /// Absolute, for example `http://reviews:80/reviews/7?x=y`
     url: String,
     /// A header field, "name: value"; may be repeated
     #[arg(short = 'H', long = "header")]

@@ -23,7 +23,7 @@ pub(crate) use workload::{Workload, workload};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{path}: {reason}")]
 pub struct Refused {
-    /// Field path within the resource, "rules[2].matches[0].path".
+    /// Field path within the resource, `rules[2].matches[0].path`.
     pub path: String,
     /// Why.
     pub reason: String,
