@@ -13,6 +13,9 @@ from plait_controlplane.resources.problem import Path, Problem
 # An object deeper than this is no object of ours; the limit keeps a hostile file from exhausting the stack.
 DEPTH = 64
 
+# Aliases multiply: a few hundred bytes can stand for millions of fields. No honest document has this many.
+FIELDS = 100_000
+
 
 @dataclass(frozen=True)
 class Place:
@@ -73,6 +76,8 @@ def _point(mark: yaml.Mark) -> tuple[int, int]:
 def _build(node: yaml.Node, path: Path, key: tuple[int, int], places: dict[Path, Place], depth: int) -> Any:
     if depth > DEPTH:
         raise _Refused(node.start_mark, f"nested deeper than {DEPTH} levels")
+    if len(places) > FIELDS:
+        raise _Refused(node.start_mark, f"more than {FIELDS} fields in one document, aliases counted")
     places[path] = Place(key, _point(node.start_mark))
     match node:
         case yaml.MappingNode():
