@@ -1,0 +1,7 @@
+"""`python -m plait_controlplane`."""
+
+import sys
+
+from plait_controlplane.cli import main
+
+sys.exit(main())

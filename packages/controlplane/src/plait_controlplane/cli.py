@@ -1,0 +1,89 @@
+"""`plait-controlplane`: the command line. `serve` is for people; `signer` and `discovery` are what it starts."""
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from plait_controlplane.settings import Settings
+from plait_controlplane.sources.ports import Ports
+from plait_controlplane.supervisor import supervise
+
+LOG = logging.getLogger(__name__)
+
+EXAMPLE = "example: plait-controlplane serve --source shop/ --state /var/lib/plait --sockets /run/plait"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit codes: 0 ended as told, 1 could not start, 2 wrong usage."""
+    given = parser().parse_args(arguments)
+    logging.basicConfig(
+        stream=sys.stderr, level=given.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+    for library in ("uvicorn", "watchfiles"):  # they tell of each start and each event of the file system
+        logging.getLogger(library).setLevel(logging.WARNING)
+    os.umask(0o077)  # what we write holds keys, or says what the mesh is made of
+    try:
+        asyncio.run(_serve(given) if given.command == "serve" else _child(given))
+    except KeyboardInterrupt:
+        return 0
+    except Exception as error:
+        # The last line is for people; where it came from is for whoever asks for it.
+        LOG.debug("ended by an error", exc_info=True)
+        print(f"plait-controlplane {given.command}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    found = argparse.ArgumentParser("plait-controlplane", description="The control plane of Plait.", epilog=EXAMPLE)
+    commands = found.add_subparsers(dest="command", required=True, metavar="serve")
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--source", type=Path, required=True, help="the folder of YAML to follow")
+    shared.add_argument("--state", type=Path, required=True, help="the folder for keys, ports and generations")
+    shared.add_argument("--sockets", type=Path, required=True, help="the folder for api.sock and signer.sock")
+    shared.add_argument("--api-listen", metavar="IP:PORT", help="serve the API over TCP too; needs --api-token-file")
+    shared.add_argument("--api-token-file", type=Path, metavar="FILE", help="what callers over TCP must show")
+    shared.add_argument("--log-level", choices=["debug", "info", "warning", "error"], default="info")
+    serve = commands.add_parser("serve", parents=[shared], help="run the control plane", epilog=EXAMPLE)
+    serve.add_argument("--host", default="127.0.0.1", help="address for discovery and identity (default 127.0.0.1)")
+    for name in ("signer", "discovery"):
+        child = commands.add_parser(name, parents=[shared])
+        child.add_argument("--discovery", required=True, metavar="IP:PORT")
+        child.add_argument("--identity", required=True, metavar="IP:PORT")
+    return found
+
+
+async def _serve(given: argparse.Namespace) -> None:
+    if not given.source.is_dir():
+        raise NotADirectoryError(f"{given.source} is no folder; --source takes the folder that holds your YAML")
+    if given.api_listen is not None and given.api_token_file is None:
+        raise ValueError("--api-listen needs --api-token-file: whoever reaches the port could make join tokens")
+    for folder in (given.state, given.sockets):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    ports = Ports(given.state / "ports.json")
+    options = ["--source", str(given.source), "--state", str(given.state), "--sockets", str(given.sockets)]
+    options += ["--discovery", ports.own("discovery", given.host), "--identity", ports.own("identity", given.host)]
+    options += ["--log-level", given.log_level]
+    api = [] if given.api_listen is None else ["--api-listen", given.api_listen]
+    api += [] if given.api_token_file is None else ["--api-token-file", str(given.api_token_file)]
+    await supervise([["signer", *options], ["discovery", *options, *api]])
+
+
+async def _child(given: argparse.Namespace) -> None:
+    from plait_controlplane import process  # late: the parent needs neither gRPC nor FastAPI
+
+    settings = Settings(
+        source=given.source,
+        state=given.state,
+        sockets=given.sockets,
+        discovery=given.discovery,
+        identity=given.identity,
+        api_listen=given.api_listen,
+        api_token_file=given.api_token_file,
+    )
+    await (process.signer(settings) if given.command == "signer" else process.discovery(settings))

@@ -1,0 +1,1 @@
+"""Which proxies must know what. Pure functions over immutable values."""

@@ -1,0 +1,92 @@
+"""One generation of the world as proxies are told it: made once a change, shared by all streams.
+
+Made by `app`; read by `interest.wanted`, by the streams and by the API. Immutable.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from plait_sdk.contracts import discovery_pb2, mesh_pb2, resource_pb2, route_pb2, workload_pb2
+
+from plait_controlplane.translate.everything import Translation
+from plait_controlplane.translate.names import resource
+
+Key = tuple[resource_pb2.ResourceKind.ValueType, str]
+"""Kind and name of a resource."""
+
+
+@dataclass(frozen=True)
+class RouteNeed:
+    """What comes with a route: whom it binds, and the Services that it names."""
+
+    key: Key
+    consumer_namespace: str
+    backends: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Publication:
+    """Resources in the order of a push, and the indexes that `wanted` reads."""
+
+    generation: int
+    resources: Mapping[Key, resource_pb2.Resource]
+    wire: Mapping[Key, bytes]
+    """Each resource as the bytes of a ChangeSet that holds it alone: protobuf messages merge when they are joined."""
+    order: Mapping[Key, int]
+    routes: Mapping[str, tuple[RouteNeed, ...]]
+    """By the Service that they shape."""
+    policies: Mapping[str, tuple[Key, ...]]
+    """By workload."""
+    identities: Mapping[str, str]
+    """The SPIFFE ID of each workload."""
+
+
+def resources_of(translation: Translation, roots: Iterable[bytes]) -> dict[Key, resource_pb2.Resource]:
+    """The translation by key, the roots (DER) added to the Mesh."""
+    found: dict[Key, resource_pb2.Resource] = {}
+    for one in translation.resources:
+        if one.kind == resource_pb2.RESOURCE_KIND_MESH:
+            mesh = mesh_pb2.Mesh.FromString(one.body)
+            mesh.trust_bundle.extend(roots)
+            one = resource(one.kind, one.name, mesh)
+        found[one.kind, one.name] = one
+    return found
+
+
+def publish(generation: int, resources: Mapping[Key, resource_pb2.Resource]) -> Publication:
+    """Serialises each resource once and builds the indexes."""
+    routes: dict[str, list[RouteNeed]] = {}
+    policies: dict[str, tuple[Key, ...]] = {}
+    identities: dict[str, str] = {}
+    mesh = resources[resource_pb2.RESOURCE_KIND_MESH, "default"]
+    trust_domain = mesh_pb2.Mesh.FromString(mesh.body).trust_domain
+    for key, one in resources.items():
+        if one.kind == resource_pb2.RESOURCE_KIND_ROUTE:
+            route = route_pb2.Route.FromString(one.body)
+            backends = tuple(sorted(_backends(route)))
+            for parent in route.parents:
+                routes.setdefault(parent.service, []).append(RouteNeed(key, parent.consumer_namespace, backends))
+        elif one.kind == resource_pb2.RESOURCE_KIND_WORKLOAD:
+            workload = workload_pb2.Workload.FromString(one.body)
+            policies[one.name] = tuple((resource_pb2.RESOURCE_KIND_POLICY, ref.name) for ref in workload.policies)
+            identities[one.name] = f"spiffe://{trust_domain}/ns/{workload.namespace}/sa/{workload.service_account}"
+    return Publication(
+        generation=generation,
+        resources=resources,
+        wire={key: discovery_pb2.ChangeSet(upserts=[one]).SerializeToString() for key, one in resources.items()},
+        order={key: index for index, key in enumerate(resources)},
+        routes={service: tuple(needs) for service, needs in routes.items()},
+        policies=policies,
+        identities=identities,
+    )
+
+
+def _backends(route: route_pb2.Route) -> Iterable[str]:
+    found: set[str] = set()
+    for rule in route.rules:
+        filters = list(rule.filters)
+        for backend in rule.backends:
+            found.add(backend.service)
+            filters.extend(backend.filters)
+        found.update(one.mirror.backend.service for one in filters if one.HasField("mirror"))
+    return found

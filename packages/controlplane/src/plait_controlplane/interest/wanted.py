@@ -1,0 +1,57 @@
+"""What one proxy must know: its workloads with their policies, and the destinations that it asked for. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from plait_sdk.contracts import discovery_pb2, resource_pb2
+
+from plait_controlplane.interest.publication import Key, Publication
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Keys in the order of a push; of the destinations, those that the mesh has and those that it has not."""
+
+    keys: tuple[Key, ...]
+    known: frozenset[str]
+    unknown: frozenset[str]
+
+
+def wanted(publication: Publication, workloads: Iterable[str], destinations: Iterable[str]) -> Wanted:
+    """A destination brings its Service, its endpoints, the routes that bind this proxy, and all that those name."""
+    keys: set[Key] = {(resource_pb2.RESOURCE_KIND_MESH, "default")}
+    namespaces = {""}
+    for workload in workloads:
+        namespaces.add(workload.partition("/")[0])
+        keys.add((resource_pb2.RESOURCE_KIND_WORKLOAD, workload))
+        keys.update(publication.policies.get(workload, ()))
+    known, unknown = set(), set()
+    for destination in destinations:
+        if (resource_pb2.RESOURCE_KIND_SERVICE, destination) not in publication.resources:
+            unknown.add(destination)
+            continue
+        known.add(destination)
+        keys.update(_service(destination))
+        for route in publication.routes.get(destination, ()):
+            if route.consumer_namespace in namespaces:
+                keys.add(route.key)
+                for backend in route.backends:
+                    keys.update(_service(backend))
+    present = (key for key in keys if key in publication.resources)
+    return Wanted(tuple(sorted(present, key=publication.order.__getitem__)), frozenset(known), frozenset(unknown))
+
+
+def whole(publication: Publication, workload: str) -> discovery_pb2.ChangeSet:
+    """What the proxy of a workload would hold if it had dialled every Service: for questions, never for a stream."""
+    services = [name for kind, name in publication.resources if kind == resource_pb2.RESOURCE_KIND_SERVICE]
+    all_of_it = wanted(publication, [workload], services)
+    return discovery_pb2.ChangeSet(
+        nonce=1,
+        generation=publication.generation,
+        upserts=[publication.resources[key] for key in all_of_it.keys],
+        known=sorted(all_of_it.known),
+    )
+
+
+def _service(name: str) -> tuple[Key, Key]:
+    return (resource_pb2.RESOURCE_KIND_SERVICE, name), (resource_pb2.RESOURCE_KIND_ENDPOINTS, name)

@@ -1,0 +1,89 @@
+"""The two child processes from start to end, `signer` and `discovery`. Called by `cli`; SIGTERM and SIGINT end them."""
+
+import asyncio
+import ipaddress
+import logging
+import signal
+import sys
+from pathlib import Path
+
+from plait_controlplane.api.endpoints import create
+from plait_controlplane.api.serving import ApiServer, tcp, unix
+from plait_controlplane.app import ControlPlane
+from plait_controlplane.identity.authority import Authority
+from plait_controlplane.identity.server import SignerServer
+from plait_controlplane.settings import Settings
+from plait_controlplane.view import LiveView
+
+LOG = logging.getLogger(__name__)
+
+# 128 bits in base64: anything shorter can be guessed.
+SHORTEST_TOKEN = 22
+
+
+class BadToken(Exception):
+    """The API's token cannot guard anything."""
+
+
+async def signer(settings: Settings) -> None:
+    """Serves until it is told to end."""
+    ended = _ended()
+    server = SignerServer(Authority(settings.authority), settings.identity, settings.signer_socket)
+    await server.start()
+    await ended.wait()
+    await server.stop()
+
+
+async def discovery(settings: Settings) -> None:
+    """Serves until it is told to end; prints one line when everything listens."""
+    ended = _ended()
+    control = ControlPlane(settings)
+    view = LiveView(control)
+    apis: list[ApiServer] = []
+    try:
+        start = asyncio.create_task(control.start())
+        stop = asyncio.create_task(ended.wait())
+        await asyncio.wait({start, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if not start.done():
+            start.cancel()
+            return
+        start.result()
+        apis.append(ApiServer(create(view), unix(settings.api_socket)))
+        if settings.api_listen is not None:
+            apis.append(ApiServer(create(view, _token(settings.api_token_file)), tcp(settings.api_listen)))
+            _warn(settings.api_listen)
+        for api in apis:
+            await api.start()
+        ready = f"ready: discovery {settings.discovery}, identity {settings.identity}, "
+        sys.stdout.write(f"{ready}generation {control.generation.number}\n")
+        sys.stdout.flush()
+        run = asyncio.create_task(control.run())
+        await asyncio.wait({run, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if run.done():
+            run.result()
+        run.cancel()
+    finally:
+        await asyncio.gather(*(api.stop() for api in apis), control.stop())
+
+
+def _ended() -> asyncio.Event:
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    return ended
+
+
+def _token(file: Path | None) -> str:
+    if file is None:
+        raise BadToken("--api-listen needs --api-token-file: whoever reaches the port could make join tokens")
+    token = file.read_text().strip()
+    if len(token) < SHORTEST_TOKEN:
+        raise BadToken(f"the token in {file} is shorter than {SHORTEST_TOKEN} characters; write a random one")
+    return token
+
+
+def _warn(listen: str) -> None:
+    host = listen.rpartition(":")[0].removeprefix("[").removesuffix("]")
+    if not ipaddress.ip_address(host).is_loopback:
+        LOG.warning("the API on %s is not encrypted: its token can be read on the way", listen)

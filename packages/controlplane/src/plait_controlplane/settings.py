@@ -1,0 +1,42 @@
+"""What the control plane is told when it starts. Made by `cli`, read by `app` and `supervisor`."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Folders and addresses. `discovery` and `identity` are "ip:port"."""
+
+    source: Path
+    state: Path
+    sockets: Path
+    discovery: str
+    identity: str
+    api_listen: str | None = None
+    api_token_file: Path | None = None
+
+    @property
+    def api_socket(self) -> Path:
+        """Where the API listens."""
+        return self.sockets / "api.sock"
+
+    @property
+    def signer_socket(self) -> Path:
+        """Where the signer listens for the discovery process."""
+        return self.sockets / "signer.sock"
+
+    @property
+    def authority(self) -> Path:
+        """The folder of the root key and of the roots that are trusted beside it."""
+        return self.state / "ca"
+
+    @property
+    def mesh_name(self) -> str:
+        """As `plait up` was told in the mesh.json around our state; else the base name of the source."""
+        try:
+            name = json.loads((self.state.parent / "mesh.json").read_text())["name"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return self.source.absolute().name
+        return str(name)

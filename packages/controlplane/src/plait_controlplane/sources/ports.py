@@ -1,0 +1,91 @@
+"""Ports that the user left to the mesh: chosen once, kept in a file, so that a restart finds everybody where they were.
+
+Called by `app` for workloads and by the supervisor for the control plane's own two. Only loopback gets free ports:
+elsewhere others must know the port without asking.
+"""
+
+import ipaddress
+import json
+import os
+import random
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+
+from plait_controlplane.resources.workload import Workload
+from plait_controlplane.resources.world import World
+from plait_controlplane.translate.names import full_name
+from plait_controlplane.translate.workload import Listeners
+
+INBOUND = 15006
+OUTBOUND = 15001
+# Below the range that the kernel gives to outgoing connections, which would sooner or later sit on a port of ours.
+FREE = range(20000, 32000)
+
+
+class Ports:
+    """The file of ports. Names are "discovery", "identity", "inbound namespace/name", "outbound namespace/name"."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        try:
+            kept = json.loads(file.read_text())
+        except (OSError, ValueError):
+            kept = {}
+        self._ports: dict[str, int] = {str(name): int(port) for name, port in kept.items()}
+
+    def own(self, name: str, host: str) -> str:
+        """An address of the control plane's own."""
+        return self._address(name, host, set(self._ports.values()))
+
+    def listeners(self, world: World) -> dict[str, Listeners]:
+        """Where the proxy of each workload listens."""
+        workloads = [workload for _, workload in world.kind(Workload)]
+        taken = set(self._ports.values()) | {port for workload in workloads for port in _written(workload)}
+        return {full_name(workload.metadata): self._listeners(workload, taken) for workload in workloads}
+
+    def _listeners(self, workload: Workload, taken: set[int]) -> Listeners:
+        name, host, sidecar = full_name(workload.metadata), workload.spec.address, workload.spec.sidecar
+        if ipaddress.ip_address(host).is_loopback:
+            inbound = sidecar.inbound or self._address(f"inbound {name}", host, taken)
+            return Listeners(inbound, sidecar.outbound or self._address(f"outbound {name}", host, taken))
+        inbound = sidecar.inbound or join(host, INBOUND)
+        return Listeners(inbound, sidecar.outbound or join("127.0.0.1", OUTBOUND))
+
+    def _address(self, name: str, host: str, taken: set[int]) -> str:
+        if name not in self._ports:
+            self._ports[name] = _free(host, taken)
+            taken.add(self._ports[name])
+            self._save()
+        return join(host, self._ports[name])
+
+    def _save(self) -> None:
+        fresh = self._file.with_suffix(".new")
+        fresh.write_text(json.dumps(self._ports, indent=1))
+        os.replace(fresh, self._file)
+
+
+def join(host: str, port: int) -> str:
+    """("::1", 80) -> "[::1]:80"."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _written(workload: Workload) -> Iterable[int]:
+    spec = workload.spec
+    yield from (port.port for port in spec.ports)
+    listens = [spec.sidecar.inbound, spec.sidecar.outbound, *(bind.listen for bind in spec.sidecar.binds)]
+    yield from (int(listen.rpartition(":")[2]) for listen in listens if listen)
+
+
+def _free(host: str, taken: set[int]) -> int:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for port in random.sample(FREE, len(FREE)):
+        if port in taken:
+            continue
+        with socket.socket(family) as probe:
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            return port
+    raise OSError(f"no free port on {host} from {FREE.start} to {FREE.stop - 1}")

@@ -1,0 +1,1 @@
+"""What people are told: the state of their objects, and of the proxies."""
