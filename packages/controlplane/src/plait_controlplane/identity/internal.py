@@ -40,14 +40,14 @@ def handler(signer: Signer, told: Callable[[bool], Awaitable[None]]) -> "grpc.Ge
         try:
             signed = signer.own(base64.b64decode(said["csr"]))
         except NotToldYet as error:
-            return await _abort(context, grpc.StatusCode.UNAVAILABLE, str(error))
+            return await _abort(context, grpc.StatusCode.FAILED_PRECONDITION, str(error))
         return {"chain": _text([signed.leaf]), "roots": _text(signed.roots)}
 
     async def join(said: Answer, context: grpc.aio.ServicerContext[Any, Any]) -> Answer:
         try:
             return {"token": signer.join_token(said["workload"], said["ttl_seconds"])}
         except NotToldYet as error:
-            return await _abort(context, grpc.StatusCode.UNAVAILABLE, str(error))
+            return await _abort(context, grpc.StatusCode.FAILED_PRECONDITION, str(error))
         except Refused as refused:
             return await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, refused.reason)
 
@@ -72,9 +72,11 @@ class Client:
             # The socket is local: a signer that was restarted is found again at once.
             options=[("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 500)],
         )
+        self._told: Mesh | None = None
 
     async def tell(self, mesh: Mesh) -> list[x509.Certificate]:
         """Says what mesh this is; returns the roots to be trusted."""
+        self._told = mesh
         accounts = dict(mesh.accounts)
         lifetime = mesh.lifetime.total_seconds()
         answer = await self._ask(
@@ -101,6 +103,9 @@ class Client:
         try:
             answer: Answer = await call(question, timeout=TIMEOUT_SECONDS, wait_for_ready=True)
         except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.FAILED_PRECONDITION and self._told is not None:
+                await self.tell(self._told)  # it was restarted since
+                return await self._ask(method, question)
             if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
                 raise Refused(Fault.MALFORMED, error.details() or "") from error
             raise Away(f"the signer does not answer: {error.code().name} {error.details()}") from error

@@ -1,0 +1,252 @@
+"""`plait-controlplane serve` as real processes: from a directory of YAML to a proxy that is current, and back again."""
+
+import asyncio
+import base64
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import httpx
+import pytest
+from cryptography import x509
+from plait_controlplane.identity.credentials import KeyPair, new_key, request
+from plait_controlplane.identity.join_token import fingerprint
+from plait_sdk.contracts import discovery_pb2, discovery_pb2_grpc, identity_pb2, identity_pb2_grpc, resource_pb2
+
+Channel = Callable[..., Awaitable[grpc.aio.Channel]]
+
+OWN = "spiffe://cluster.local/ns/plait-system/sa/plait-controlplane"
+# A start imports gRPC and FastAPI in two processes on a machine that may be busy with other tests.
+TIMEOUT_SECONDS = 30.0
+
+OBJECTS = """
+apiVersion: v1
+kind: Service
+metadata: {name: stock, namespace: shop}
+spec: {selector: {app: stock}, ports: [{port: 80, targetPort: http}]}
+---
+apiVersion: plait.dev/v1alpha1
+kind: Workload
+metadata: {name: stock-1, namespace: shop, labels: {app: stock}}
+spec: {serviceAccount: stock, address: 127.0.0.1, ports: [{name: http, port: 8080}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: stock, namespace: shop}
+spec:
+  parentRefs: [{group: "", kind: Service, name: stock}]
+  rules: [{backendRefs: [{name: stock, port: 80, weight: 1}]}]
+"""
+
+
+class Serve:
+    """The command, and what it is asked."""
+
+    def __init__(self, folder: Path) -> None:
+        self.source, self.state, self.sockets = folder / "shop", folder / "state", folder / "s"
+        self.source.mkdir()
+        self.file = self.source / "all.yaml"
+        self.file.write_text(OBJECTS)
+        self.process: asyncio.subprocess.Process | None = None
+        self.ready = ""
+
+    async def start(self, *options: str) -> None:
+        command = ["serve", "--source", str(self.source), "--state", str(self.state), "--sockets", str(self.sockets)]
+        self.process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "plait_controlplane", *command, *options, stdout=asyncio.subprocess.PIPE
+        )
+        await self.wait_ready()
+
+    async def wait_ready(self) -> None:
+        assert self.process is not None
+        assert self.process.stdout is not None
+        line = await asyncio.wait_for(self.process.stdout.readline(), TIMEOUT_SECONDS)
+        self.ready = line.decode().strip()
+        assert self.ready.startswith("ready: discovery "), self.ready
+
+    async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        process, self.process = self.process, None
+        if process is None:
+            return 0
+        children = self.children(process.pid)
+        process.send_signal(number)
+        code = await asyncio.wait_for(process.wait(), TIMEOUT_SECONDS)
+        await self.until(lambda: not any(map(alive, children.values())))
+        return code
+
+    def children(self, parent: int | None = None) -> dict[str, int]:
+        """Process numbers by command."""
+        parent = parent or (self.process.pid if self.process else 0)
+        numbers = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        commands = {int(one): Path(f"/proc/{one}/cmdline").read_text().split("\0") for one in numbers}
+        # One that just ended or has not begun yet shows no command of ours.
+        return {command[3]: one for one, command in commands.items() if command[2:3] == ["plait_controlplane"]}
+
+    async def ask(self, path: str, **options: Any) -> Any:
+        transport = httpx.AsyncHTTPTransport(uds=str(self.sockets / "api.sock"))
+        async with httpx.AsyncClient(transport=transport, base_url="http://plait") as api:
+            answer = await (api.post(path, json=options) if options else api.get(path))
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def until(self, condition: Callable[[], Any]) -> None:
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            while True:
+                found = condition()
+                if await found if asyncio.iscoroutine(found) else found:
+                    return
+                await asyncio.sleep(0.02)
+
+    async def generation(self) -> int:
+        return int((await self.ask("/v1/mesh"))["generation"])
+
+
+def alive(number: int) -> bool:
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.fixture
+async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
+    serve = Serve(tmp_path)
+    yield serve
+    await serve.stop()
+
+
+async def enrol(serve: Serve, connect: Channel, workload: str = "shop/stock-1") -> KeyPair:
+    """As a proxy does that knows its token alone."""
+    token = (await serve.ask("/v1/join-tokens", workload=workload))["token"]
+    payload = token.split(".")[1]
+    said = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    root = x509.load_pem_x509_certificate((serve.state / "ca" / "root.pem").read_bytes())
+    assert said["roots"] == [fingerprint(root)]
+    stub: Any = identity_pb2_grpc.IdentityStub(await connect(said["identity"], [root], OWN))
+    key = new_key()
+    signed = await stub.Sign(identity_pb2.SignRequest(csr=request(key), workload=workload, join_token=token))
+    return KeyPair(key, tuple(map(x509.load_der_x509_certificate, signed.chain)), (root,))
+
+
+async def watch(serve: Serve, connect: Channel, pair: KeyPair, **hello: Any) -> Any:
+    address = (await serve.ask("/v1/mesh"))["discovery"]
+    stub: Any = discovery_pb2_grpc.DiscoveryStub(await connect(address, list(pair.roots), OWN, pair))
+    call = stub.Watch()
+    fields = {"proxy": "stock-1", "protocol": 1, "workloads": ["shop/stock-1"], "destinations": ["shop/stock"], **hello}
+    await call.write(discovery_pb2.WatchRequest(hello=discovery_pb2.Hello(**fields)))
+    return call
+
+
+async def apply(call: Any) -> discovery_pb2.ChangeSet:
+    answer = await asyncio.wait_for(call.read(), TIMEOUT_SECONDS)
+    change_set: discovery_pb2.ChangeSet = answer.change_set
+    ack = discovery_pb2.Ack(nonce=change_set.nonce, generation=change_set.generation)
+    await call.write(discovery_pb2.WatchRequest(ack=ack))
+    return change_set
+
+
+async def test_a_proxy_joins_is_current_and_sees_one_change_set_a_save(serve: Serve, connect: Channel) -> None:
+    await serve.start()
+    call = await watch(serve, connect, await enrol(serve, connect))
+    first = await apply(call)
+    assert (first.generation, list(first.known)) == (1, ["shop/stock"])
+
+    async def current() -> bool:
+        proxies = await serve.ask("/v1/proxies")
+        return [(one["proxy"], one["generation"], one["current"]) for one in proxies] == [("stock-1", 1, True)]
+
+    await serve.until(current)
+    serve.file.write_text(OBJECTS.replace("weight: 1", "weight: 7"))
+    second = await apply(call)
+    assert [(one.kind, one.name) for one in second.upserts] == [
+        (resource_pb2.RESOURCE_KIND_ROUTE, "HTTPRoute/shop/stock")
+    ]
+    assert (second.generation, len(second.removals)) == (2, 0)
+    assert (await serve.ask("/v1/mesh"))["change"] == "all.yaml changed HTTPRoute shop/stock"
+    assert await serve.stop() == 0
+
+
+async def test_a_restart_over_broken_files_goes_on_where_it_was(serve: Serve, connect: Channel) -> None:
+    await serve.start()
+    ready = serve.ready
+    pair = await enrol(serve, connect)
+    had = await apply(await watch(serve, connect, pair))
+    await serve.stop()
+    serve.file.write_text(OBJECTS.replace("weight: 1", "wieght: 1"))
+    await serve.start()
+    assert serve.ready == ready, "same ports, same generation"
+    held = [resource_pb2.ResourceVersion(kind=one.kind, name=one.name, version=one.version) for one in had.upserts]
+    call = await watch(serve, connect, pair, held=held, generation=1)
+    again = await apply(call)
+    assert (len(again.upserts), len(again.removals), list(again.known)) == (0, 0, ["shop/stock"])
+    objects = {one["kind"]: one for one in await serve.ask("/v1/objects")}
+    assert {kind: one["status"] for kind, one in objects.items()} == {
+        "HTTPRoute": "Stale", "Service": "Accepted", "Workload": "Accepted"}  # fmt: skip
+    problem = objects["HTTPRoute"]["problems"][0]
+    assert 'did you mean "weight"' in problem["message"]
+    assert (problem["line"], problem["path"]) == (17, "spec.rules[0].backendRefs[0].wieght")
+    serve.file.write_text(OBJECTS.replace("weight: 1", "weight: 9"))
+    assert (await apply(call)).generation == 2
+    await serve.stop()
+    await serve.start()
+    assert serve.ready.endswith("generation 2")
+
+
+async def test_a_root_that_is_added_reaches_the_proxies(serve: Serve, connect: Channel, tmp_path: Path) -> None:
+    from plait_controlplane.identity.authority import Authority
+
+    await serve.start()
+    call = await watch(serve, connect, await enrol(serve, connect))
+    await apply(call)
+    (serve.state / "ca" / "roots").mkdir()
+    other = Authority(tmp_path / "other")
+    (serve.state / "ca" / "roots" / "other.pem").write_bytes((other.folder / "root.pem").read_bytes())
+    change_set = await apply(call)
+    assert [(one.kind, one.name) for one in change_set.upserts] == [(resource_pb2.RESOURCE_KIND_MESH, "default")]
+
+
+async def test_children_come_back_and_leave_no_orphan(serve: Serve, connect: Channel) -> None:
+    await serve.start()
+    before = serve.children()
+    assert sorted(before) == ["discovery", "signer"]
+    os.kill(before["signer"], signal.SIGKILL)
+    await serve.until(lambda: serve.children().get("signer", before["signer"]) != before["signer"])
+    await serve.until(lambda: (serve.sockets / "signer.sock").exists())
+    await enrol(serve, connect)
+    os.kill(before["discovery"], signal.SIGKILL)
+    await serve.wait_ready()
+    await enrol(serve, connect)
+    assert await serve.stop(signal.SIGKILL) == -signal.SIGKILL
+
+
+async def test_the_api_over_tcp_wants_its_token(serve: Serve, tmp_path: Path, free_address: str) -> None:
+    file = tmp_path / "token"
+    file.write_text("0123456789abcdef0123456789abcdef\n")
+    await serve.start("--api-listen", free_address, "--api-token-file", str(file))
+    async with httpx.AsyncClient(trust_env=False, base_url=f"http://{free_address}") as api:
+        assert (await api.get("/v1/mesh")).status_code == 401
+        headers = {"authorization": f"Bearer {file.read_text().strip()}"}
+        assert (await api.get("/v1/mesh", headers=headers)).json()["name"] == "shop"
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--source", "/nowhere"], 1, "/nowhere is no folder"),
+        (["--source", "/tmp", "--api-listen", "127.0.0.1:1"], 1, "needs --api-token-file"),
+        ([], 2, "--source"),
+    ],
+)
+async def test_what_cannot_start_says_why(options: list[str], code: int, said: str, tmp_path: Path) -> None:
+    folders = ["--state", str(tmp_path / "state"), "--sockets", str(tmp_path / "s")]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "plait_controlplane", "serve", *options, *folders, stderr=asyncio.subprocess.PIPE
+    )
+    _, error = await asyncio.wait_for(process.communicate(), TIMEOUT_SECONDS)
+    assert (process.returncode, said in error.decode()) == (code, True), error.decode()

@@ -1,0 +1,154 @@
+"""What is in force when files are broken: a table of edits over one small shop."""
+
+from pathlib import Path
+
+import pytest
+from plait_controlplane.resources.authorizationpolicy import AuthorizationPolicy
+from plait_controlplane.resources.world import World
+from plait_controlplane.sources.history import Generation, History, what_changed
+from plait_controlplane.sources.lastgood import Settled, settle
+from plait_controlplane.sources.watch import _read
+
+SERVICE = """
+apiVersion: v1
+kind: Service
+metadata: {name: stock, namespace: shop}
+spec: {selector: {app: stock}, ports: [{port: 80}]}
+---
+apiVersion: plait.dev/v1alpha1
+kind: Workload
+metadata: {name: stock-1, namespace: shop, labels: {app: stock}}
+spec: {address: 127.0.0.1, ports: [{name: http, port: 80}]}
+"""
+ROUTE = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: stock, namespace: shop}
+spec:
+  parentRefs: [{group: "", kind: Service, name: stock}]
+  rules: [{backendRefs: [{name: stock, port: 80, weight: 1}]}]
+"""
+POLICY = """
+apiVersion: plait.dev/v1alpha1
+kind: AuthorizationPolicy
+metadata: {name: readers, namespace: shop}
+spec: {action: Allow, targetRefs: [{kind: Service, name: stock}], rules: [{to: [{methods: [GET]}]}]}
+"""
+FILES = {"services.yaml": SERVICE, "route.yaml": ROUTE, "policy.yaml": POLICY}
+
+
+def put(folder: Path, files: dict[str, str], before: World | None = None) -> Settled:
+    for path in folder.glob("*.yaml"):
+        path.unlink()
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    reading = _read(folder)
+    return settle(before or World(), reading.world, reading.problems, reading.broken)
+
+
+def states(settled: Settled) -> dict[str, str]:
+    return {f"{one.kind} {Path(one.name).name}": one.state for one in settled.verdicts if one.state != "Accepted"}
+
+
+def test_a_sound_folder_is_in_force(tmp_path: Path) -> None:
+    settled = put(tmp_path, FILES)
+    assert states(settled) == {}
+    assert [key[0] for key in settled.world.objects] == ["AuthorizationPolicy", "HTTPRoute", "Service", "Workload"]
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "expected"),
+    [
+        ("route.yaml", "weight: 1", "wieght: 1", {"HTTPRoute stock": "Stale"}),
+        ("route.yaml", "weight: 1", "weight: -1", {"HTTPRoute stock": "Stale"}),
+        ("route.yaml", "kind: HTTPRoute", "kind: [", {"HTTPRoute stock": "Stale", "File route.yaml": "Refused"}),
+        ("services.yaml", "---", "--\n{", {"Service stock": "Stale", "Workload stock-1": "Stale"}),
+        ("policy.yaml", "methods: [GET]", "methods: [get]", {"AuthorizationPolicy readers": "Stale"}),
+        ("policy.yaml", "to: [{", "from: [{claims: {a: b}}], to: [{", {"AuthorizationPolicy readers": "Stale"}),
+        ("route.yaml", "name: stock, port: 80", "name: sotck, port: 80", {}),
+    ],
+)
+def test_a_broken_object_keeps_its_last_good_version(
+    tmp_path: Path, file: str, old: str, new: str, expected: dict[str, str]
+) -> None:
+    before = put(tmp_path, FILES).world
+    settled = put(tmp_path, {**FILES, file: FILES[file].replace(old, new)}, before)
+    assert {**expected, "File services.yaml": "Refused"}.items() >= states(settled).items() >= expected.items()
+    told = [one for one in settled.verdicts if one.problems]
+    assert told, "what is wrong is told"
+    for name in expected:
+        key = next((key for key in before.objects if f"{key[0]} {key[2]}" == name), None)
+        assert key is None or settled.world.objects[key] is before.objects[key]
+
+
+def test_a_dangling_reference_does_not_keep_the_object_out(tmp_path: Path) -> None:
+    files = {**FILES, "route.yaml": ROUTE.replace("{name: stock, port: 80", "{name: gone, port: 80")}
+    settled = put(tmp_path, files)
+    route = next(one for one in settled.verdicts if one.kind == "HTTPRoute")
+    assert (route.state, len(route.problems)) == ("Accepted", 1)
+
+
+def test_what_is_removed_is_gone(tmp_path: Path) -> None:
+    before = put(tmp_path, FILES).world
+    after = put(tmp_path, {"services.yaml": SERVICE}, before).world
+    assert sorted(key[0] for key in after.objects) == ["Service", "Workload"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "targets"),
+    [
+        ("methods: [GET]", "methods: [get]", 1),
+        ("name: stock", "nmae: stock", 0),
+        ("action: Allow", "action: Maybe", 1),
+        ("to: [{", "from: [{claims: {a: b}}], to: [{", 1),
+    ],
+)
+def test_a_security_policy_without_a_last_good_version_denies(tmp_path: Path, old: str, new: str, targets: int) -> None:
+    settled = put(tmp_path, {**FILES, "policy.yaml": POLICY.replace(old, new)})
+    policy = settled.world.objects["AuthorizationPolicy", "shop", "readers"].resource
+    assert isinstance(policy, AuthorizationPolicy)
+    assert (policy.spec.action, len(policy.spec.rules), len(policy.spec.target_refs)) == ("Deny", 1, targets)
+    assert states(settled) == {"AuthorizationPolicy readers": "Refused"}
+    assert put(tmp_path, FILES, settled.world).stand_ins == frozenset()
+
+
+def test_a_dry_run_policy_never_denies(tmp_path: Path) -> None:
+    text = POLICY.replace("action: Allow", "mode: DryRun, action: Maybe")
+    settled = put(tmp_path, {**FILES, "policy.yaml": text})
+    assert ("AuthorizationPolicy", "shop", "readers") not in settled.world.objects
+
+
+def test_a_newcomer_does_not_take_the_address_of_another(tmp_path: Path) -> None:
+    before = put(tmp_path, FILES).world
+    rival = SERVICE.split("---")[1].replace("stock-1", "a-1")
+    settled = put(tmp_path, {**FILES, "rival.yaml": rival}, before)
+    assert settled.world.objects["Workload", "shop", "stock-1"] is before.objects["Workload", "shop", "stock-1"]
+    assert states(settled) == {"Workload stock-1": "Stale"}
+
+
+def test_history_survives_a_restart_over_broken_files(tmp_path: Path) -> None:
+    source, state = tmp_path / "source", tmp_path / "state"
+    source.mkdir()
+    settled = put(source, FILES)
+    History(state).keep(Generation(4, "digest", 1.0, "first", settled.world), settled)
+    last = History(state).last()
+    assert (last.number, last.digest, list(last.world.objects)) == (4, "digest", list(settled.world.objects))
+    broken = put(source, {**FILES, "route.yaml": "{"}, last.world)
+    assert states(broken) == {"HTTPRoute stock": "Stale", "File route.yaml": "Refused"}
+
+
+def test_history_never_gives_a_number_twice_and_keeps_a_hundred(tmp_path: Path) -> None:
+    settled = Settled(World(), ())
+    history = History(tmp_path)
+    for number in range(1, 121):
+        history.keep(Generation(number, "", 0.0, "", World()), settled)
+    assert len(list((tmp_path / "generations").iterdir())) == 100
+    (tmp_path / "generation.json").write_text("{")
+    assert History(tmp_path).last().number == 120
+
+
+def test_a_change_is_told_by_file_and_object(tmp_path: Path) -> None:
+    before = put(tmp_path, FILES).world
+    after = put(tmp_path, {**FILES, "route.yaml": ROUTE.replace("weight: 1", "weight: 2")}, before).world
+    assert what_changed(before, after) == "route.yaml changed HTTPRoute shop/stock"
+    assert what_changed(before, World()).startswith("policy.yaml removed AuthorizationPolicy shop/readers; ")
