@@ -1,6 +1,7 @@
 """What tests of the control plane share: free addresses, and a TLS client that checks SPIFFE names as a proxy does."""
 
 import asyncio
+import contextlib
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -79,7 +80,9 @@ async def _relay(address: str, context: ssl.SSLContext, server: str) -> AsyncIte
             return
         shown = far_writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
         assert identity_of(x509.load_der_x509_certificate(shown)) == server
-        await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
+        # Cancelled when the fixture ends; asyncio's own callback would log that as an error.
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
 
     near = await asyncio.start_server(accept, "127.0.0.1", 0)
     try:
