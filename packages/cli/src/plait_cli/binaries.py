@@ -21,6 +21,5 @@ def locate(command: str) -> str:
             return str(folder / command)
     found = shutil.which(command)
     if found is None:
-        hint = "this version cannot run a mesh yet; plait lint and plait explain --dir need none"
-        raise Failure(f"there is no command {command} here", hint)
+        raise Failure(f"{command} is not installed", f"pip install {command}")
     return found

@@ -112,6 +112,48 @@ def test_a_security_policy_without_a_last_good_version_denies(tmp_path: Path, ol
     assert put(tmp_path, FILES, settled.world).stand_ins == frozenset()
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("name: stock}]", "name: sotck}]"),
+        ("kind: Service", "kind: Serivce"),
+        ("kind: Service", "group: x, kind: Service"),
+    ],
+)
+def test_a_policy_whose_target_cannot_be_found_never_stops_guarding(tmp_path: Path, old: str, new: str) -> None:
+    files = {**FILES, "policy.yaml": POLICY.replace(old, new)}
+    key = ("AuthorizationPolicy", "shop", "readers")
+    before = put(tmp_path, FILES).world
+    assert put(tmp_path, files, before).world.objects[key] is before.objects[key], "the last good version goes on"
+    policy = put(tmp_path, files).world.objects[key].resource
+    assert isinstance(policy, AuthorizationPolicy)
+    assert (policy.spec.action, policy.spec.target_refs) == ("Deny", []), "its whole namespace is denied"
+
+
+@pytest.mark.parametrize(
+    ("mesh", "trust_domain"),
+    [
+        ("metadata: {name: default}\nspec: {trustDomain: a.example, defaultPolicy: DenyAl}", "a.example"),
+        ("metadata: {name: default}\nspec: {trustDomain: A, egress: Deny}", "cluster.local"),
+        ("metadata: {name: main}\nspec: {trustDomain: a.example, defaultPolicy: DenyAll}", "a.example"),
+        ("metadata: {name: default}\nspec: 7", "cluster.local"),
+        ("metadata: {name: default}\nspec: {telemetry: {tracing: {endpoint: x}}}", "cluster.local"),
+    ],
+)
+def test_a_mesh_without_a_last_good_version_denies(tmp_path: Path, mesh: str, trust_domain: str) -> None:
+    text = f"apiVersion: plait.dev/v1alpha1\nkind: Mesh\n{mesh}\n"
+    settled = put(tmp_path, {**FILES, "mesh.yaml": text})
+    found = settled.world.mesh()
+    assert found is not None
+    assert (found.spec.default_policy, found.spec.egress, found.spec.mtls.mode) == ("DenyAll", "Deny", "Strict")
+    assert found.spec.trust_domain == trust_domain
+    assert "Refused" in states(settled).values()
+    good = "apiVersion: plait.dev/v1alpha1\nkind: Mesh\nmetadata: {name: default}\n"
+    mended = put(tmp_path, {**FILES, "mesh.yaml": good}, settled.world).world.mesh()
+    assert mended is not None
+    assert mended.spec.default_policy == "AllowAuthenticated"
+
+
 def test_a_dry_run_policy_never_denies(tmp_path: Path) -> None:
     text = POLICY.replace("action: Allow", "mode: DryRun, action: Maybe")
     settled = put(tmp_path, {**FILES, "policy.yaml": text})

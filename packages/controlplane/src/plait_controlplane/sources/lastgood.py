@@ -1,7 +1,7 @@
 """What is in force: the objects of the directory, and for each that is broken its last good version. Pure.
 
 Called by `app` with the world before and what was read now. A security policy without a last good version denies all
-that it covers; anything else without one is left out.
+that it covers, a Mesh without one denies everything; anything else without one is left out.
 """
 
 import re
@@ -13,14 +13,18 @@ from pydantic import ValidationError
 
 from plait_controlplane.resources.authorizationpolicy import AuthorizationPolicy
 from plait_controlplane.resources.document import Document
+from plait_controlplane.resources.fields import ObjectName, Resource
+from plait_controlplane.resources.mesh import Mesh
 from plait_controlplane.resources.problem import Problem
 from plait_controlplane.resources.reader import PLAIT, Key, StoredObject, title
-from plait_controlplane.resources.world import World
+from plait_controlplane.resources.world import ROOT_NAMESPACE, World
 from plait_controlplane.translate.everything import check
+from plait_controlplane.translate.policy import TARGETS
 
 State = Literal["Accepted", "Refused", "Stale"]
 
 # A reference that dangles keeps the rest of its object working: it is told, and no reason to refuse the object.
+# Not so in an AuthorizationPolicy: one that finds no target guards nothing, so a slip of the pen would open a door.
 REFERENCES = re.compile(r"\b(backendRefs|parentRefs|targetRefs|binds)\b|\btargetPort$")
 
 
@@ -39,7 +43,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Settled:
-    """The world in force. `stand_ins` are the policies that deny in the place of broken ones."""
+    """The world in force. `stand_ins` are the policies and the Mesh that deny in the place of broken ones."""
 
     world: World
     verdicts: tuple[Verdict, ...]
@@ -81,6 +85,8 @@ def settle(before: World, read: World, problems: Iterable[Problem], broken: Iter
 def _unusable(problem: Problem) -> bool:
     if problem.severity == "note":
         return False
+    if problem.object.startswith("AuthorizationPolicy "):
+        return True
     return problem.message.startswith("UnsupportedValue") or not REFERENCES.search(problem.path)
 
 
@@ -93,29 +99,52 @@ def _stand_ins(
     found: dict[Key, StoredObject] = {}
     candidates = [(stored.file, stored.document) for stored in refused.values()]
     for file, document in [*candidates, *broken]:
-        policy = _stand_in(document.data)
-        if policy is None:
+        resource = _stand_in(document.data, kept)
+        if resource is None:
             continue
-        stored = StoredObject(policy, file, document)
-        if title(stored.key) in bad and stored.key not in kept:
+        stored = StoredObject(resource, file, document)
+        # A Mesh of another name is refused too, and is still what the user wanted to be true everywhere.
+        if (title(stored.key) in bad or isinstance(resource, Mesh)) and stored.key not in kept:
             found.setdefault(stored.key, stored)
     return found
 
 
-def _stand_in(data: Any) -> AuthorizationPolicy | None:
-    """A policy that denies everybody what the broken one covers; None when the document is none that enforces."""
-    if not isinstance(data, dict) or (data.get("apiVersion"), data.get("kind")) != (PLAIT, "AuthorizationPolicy"):
+def _stand_in(data: Any, kept: dict[Key, StoredObject]) -> Resource | None:
+    """What denies in the place of a broken object; None when the object would enforce nothing."""
+    if not isinstance(data, dict) or data.get("apiVersion") != PLAIT:
         return None
     spec: dict[str, Any] = data["spec"] if isinstance(data.get("spec"), dict) else {}
-    if spec.get("mode") == "DryRun":
+    if data.get("kind") == "Mesh":
+        return _closed_mesh(spec)
+    if data.get("kind") != "AuthorizationPolicy" or spec.get("mode") == "DryRun":
         return None
     reach = {name: spec[name] for name in ("targetRefs", "selector") if name in spec}
-    for covered in (reach, {}):  # what it covers cannot be read: its whole namespace
+    for covered in (reach, {}):  # what it covers cannot be read or found: its whole namespace
         try:
-            return AuthorizationPolicy.model_validate({**data, "spec": {**covered, "action": "Deny", "rules": [{}]}})
+            policy = AuthorizationPolicy.model_validate({**data, "spec": {**covered, "action": "Deny", "rules": [{}]}})
         except ValidationError:
             continue
+        if all(_there(policy, ref, kept) for ref in policy.spec.target_refs):
+            return policy
     return None
+
+
+def _there(policy: AuthorizationPolicy, ref: ObjectName, kept: dict[Key, StoredObject]) -> bool:
+    """Whether a target stands for anything that the policy may guard."""
+    namespace = policy.metadata.namespace
+    if ref.kind == "Service":
+        return (ref.group, ref.namespace or namespace) == ("", namespace) and ("Service", namespace, ref.name) in kept
+    return ref.kind in TARGETS and (ref.kind != "Mesh" or namespace == ROOT_NAMESPACE)
+
+
+def _closed_mesh(spec: dict[str, Any]) -> Mesh:
+    """Strict, nobody may call, nothing leaves; of what the user wrote only the trust domain, when that can be read."""
+    head = {"apiVersion": PLAIT, "kind": "Mesh", "metadata": {"name": "default"}}
+    closed = {"defaultPolicy": "DenyAll", "egress": "Deny"}
+    try:
+        return Mesh.model_validate({**head, "spec": {**closed, "trustDomain": spec.get("trustDomain")}})
+    except ValidationError:
+        return Mesh.model_validate({**head, "spec": closed})
 
 
 def _verdicts(world: World, stale: set[Key], problems: list[Problem], denied: set[Key]) -> tuple[Verdict, ...]:
