@@ -94,7 +94,7 @@ def wheels(session: nox.Session) -> None:
     for name, check in {
         "plait-sdk": ["python", "-c", "import plait_sdk.contracts; plait_sdk.check_pattern('a|b')"],
         "plait-proxy": ["plait-proxy", "--version"],
-        "plait-controlplane": ["python", "-c", "import plait_controlplane.lint"],
+        "plait-controlplane": ["plait-controlplane", "--help"],
         "plait": ["plait", "--help"],
     }.items():
         with tempfile.TemporaryDirectory() as folder:
