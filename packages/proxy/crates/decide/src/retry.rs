@@ -43,7 +43,7 @@ pub fn again(retries: Option<&Retries>, attempt: u32, idempotent: bool, ended: E
     });
     let wanted = match ended {
         Ended::Undelivered => true,
-        // A break is a 503 to the caller; retried where the user retries that, and only where repeating is safe.
+        // The application may have acted: only where the user retries at all, and only where repeating is safe.
         Ended::Broken => idempotent && retries.is_some(),
         Ended::Status(status) => retries.is_some_and(|retries| retries.codes.contains(&status)),
     };

@@ -1,5 +1,5 @@
 //! The contract as Rust types, generated from `packages/sdk/proto` by `nox -s proto`.
-//! Owns nothing else: meaning is given in `discovery/convert` and `identity`, the only crates that read these types.
+//! Owns nothing else: meaning is given in `discovery/convert`, which alone reads these types.
 
 #[allow(missing_docs, unreachable_pub, clippy::all, rustdoc::invalid_html_tags)] // generated; the comments stand in the .proto files
 #[rustfmt::skip] // as the generator writes it, so that `nox -s proto` can compare
