@@ -23,6 +23,7 @@ TESTER: dict[str, Any] = {
         "rule": 0,
         "rule_name": "testers",
         "implicit": False,
+        "matched": ["path is below /", "header x-tester is yes"],
     },
     "not_chosen": [{"object": ROUTE, "rule": 1, "rule_name": "everyone", "why": "more headers match in testers"}],
     "backends": [{"backend": "bookshop/reviews-v2:80", "weight": 1, "total": 1, "invalid": None}],
@@ -35,6 +36,8 @@ TESTER_LINES = """\
 from        bookshop/web-1, spiffe://bookshop.example/ns/bookshop/sa/web      generation 42
 to          Service bookshop/reviews port 80, protocol http
 route       HTTPRoute bookshop/reviews, rule "testers"                        demo/routes.yaml:2
+              ✓ path is below /
+              ✓ header x-tester is yes
             not rule "everyone": more headers match in testers
 backend     bookshop/reviews-v2:80, weight 1 of 1
 endpoint    127.0.0.1:18104 (bookshop/reviews-v2-1)

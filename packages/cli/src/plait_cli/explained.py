@@ -86,6 +86,8 @@ def route(decision: Mapping[str, Any], places: Places) -> Iterator[str]:
         yield row("route", "none attached: straight to the Service's endpoints")
     else:
         yield row("route", f"{named(chosen['object'])}, {rule_text(chosen)}", place_of(chosen["object"], places))
+        for condition in chosen["matched"]:
+            yield row("", f"  ✓ {condition}")
     for other in decision["not_chosen"]:
         apart = "" if chosen and other["object"] == chosen.get("object") else f" of {named(other['object'])}"
         yield row("", f"not {rule_text(other)}{apart}: {other['why']}")
