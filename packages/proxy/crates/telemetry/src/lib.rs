@@ -1,1 +1,15 @@
-//! What happened, counted and written down.
+//! What happened, counted and written down: metrics in Prometheus text, the access log, trace context.
+//!
+//! `proxy` makes an [`Outcome`] first of all and fills it while the request runs; `app` hands in the writer of the access log,
+//! sets the gauges and serves [`Telemetry::render`]. Must not decide anything, nor make a request wait or fail.
+
+mod connection;
+mod outcome;
+mod record;
+mod telemetry;
+pub mod trace;
+
+pub use connection::Connection;
+pub use outcome::Outcome;
+pub use record::{Direction, Protocol, Record};
+pub use telemetry::{Mirrored, Telemetry};

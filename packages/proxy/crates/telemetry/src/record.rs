@@ -1,0 +1,170 @@
+//! What is known of one request or opaque connection. Filled by the request line in `proxy`, read by `outcome` when it ends.
+//! The storage is reused from request to request of a connection or stream, so that none is allocated after warm-up.
+
+use std::{fmt::Write, sync::Arc};
+
+use http::Method;
+use plait_model::{ObjectRef, Reason, SpiffeId};
+
+use crate::trace::TraceContext;
+
+/// Which side of the mesh saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// Towards our workload.
+    Inbound,
+    /// From our workload.
+    Outbound,
+}
+
+impl Direction {
+    /// As labels and logs have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Inbound => "inbound",
+            Self::Outbound => "outbound",
+        }
+    }
+}
+
+/// What was spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2.
+    Http2,
+    /// Opaque bytes.
+    Tcp,
+}
+
+impl Protocol {
+    /// As labels and logs have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http1 => "http1",
+            Self::Http2 => "http2",
+            Self::Tcp => "tcp",
+        }
+    }
+}
+
+/// One request, or one opaque connection (`protocol` is `Tcp`). What is not known stays empty.
+#[derive(Debug)]
+pub struct Record {
+    /// Of the connection: kept by `reset`.
+    pub direction: Direction,
+    /// Of the connection: kept by `reset`.
+    pub protocol: Protocol,
+    /// Of the connection: the calling workload "namespace/name" (outbound), or "namespace/service account" of the proven identity (inbound).
+    pub source: Arc<str>,
+    /// Of the connection: the proven identity of the caller; kept by `reset`.
+    pub peer: Option<Arc<SpiffeId>>,
+    /// Of the connection: whether it is mutual TLS; kept by `reset`.
+    pub tls: bool,
+    /// "namespace/service", or the host where the mesh knows none.
+    pub destination: Arc<str>,
+    /// `Rule::label`.
+    pub route: Arc<str>,
+    /// "namespace/service:port".
+    pub backend: Arc<str>,
+    /// Workload of the last endpoint tried.
+    pub endpoint: Arc<str>,
+    /// Method; of no meaning for `Tcp`.
+    pub method: Method,
+    /// As the caller wrote it.
+    pub authority: String,
+    /// Canonical, without query: queries carry secrets.
+    pub path: String,
+    /// What the caller got; 0 = no answer yet.
+    pub status: u16,
+    /// Why the mesh answered itself, or ended the answer early.
+    pub reason: Option<Reason>,
+    /// The user's object behind `reason`.
+    pub object: Option<ObjectRef>,
+    /// The policy that allowed it; written by `permitted`.
+    pub policy: String,
+    /// Policies in dry run that would have denied it; written by `would_be_denied`.
+    pub dry_run: String,
+    /// Generation of the snapshot that decided.
+    pub generation: u64,
+    /// Endpoints tried; 0 = none.
+    pub attempts: u32,
+    /// Bytes of bodies passed on to the upstream.
+    pub sent_bytes: u64,
+    /// Bytes of bodies passed on to the caller.
+    pub received_bytes: u64,
+    /// The trace it belongs to.
+    pub trace: TraceContext,
+    empty: Arc<str>,
+}
+
+impl Record {
+    /// An empty record of a connection; `peer` and `tls` are set on it.
+    pub fn new(direction: Direction, protocol: Protocol, source: Arc<str>) -> Self {
+        let empty: Arc<str> = Arc::from("");
+        Self {
+            direction,
+            protocol,
+            source,
+            peer: None,
+            tls: false,
+            destination: empty.clone(),
+            route: empty.clone(),
+            backend: empty.clone(),
+            endpoint: empty.clone(),
+            method: Method::GET,
+            authority: String::new(),
+            path: String::new(),
+            status: 0,
+            reason: None,
+            object: None,
+            policy: String::new(),
+            dry_run: String::new(),
+            generation: 0,
+            attempts: 0,
+            sent_bytes: 0,
+            received_bytes: 0,
+            trace: TraceContext::default(),
+            empty,
+        }
+    }
+
+    /// The mesh answers itself, for `reason`.
+    pub fn rejected(&mut self, reason: Reason, object: Option<ObjectRef>) {
+        self.status = reason.status();
+        self.reason = Some(reason);
+        self.object = object;
+    }
+
+    /// A policy allowed it.
+    pub fn permitted(&mut self, by: &ObjectRef) {
+        self.policy.clear();
+        let _ = write!(self.policy, "{by}");
+    }
+
+    /// A policy in dry run would have denied it.
+    pub fn would_be_denied(&mut self, by: &ObjectRef) {
+        let comma = if self.dry_run.is_empty() { "" } else { "," };
+        let _ = write!(self.dry_run, "{comma}{by}");
+    }
+
+    /// Forgets the request, keeps the connection and the storage.
+    pub(crate) fn reset(&mut self) {
+        for text in [&mut self.destination, &mut self.route, &mut self.backend, &mut self.endpoint] {
+            text.clone_from(&self.empty);
+        }
+        for text in [&mut self.authority, &mut self.path, &mut self.policy, &mut self.dry_run] {
+            text.clear();
+        }
+        self.method = Method::GET;
+        self.status = 0;
+        self.reason = None;
+        self.object = None;
+        self.generation = 0;
+        self.attempts = 0;
+        self.sent_bytes = 0;
+        self.received_bytes = 0;
+        self.trace = TraceContext::default();
+    }
+}
