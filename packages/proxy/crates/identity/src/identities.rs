@@ -1,0 +1,204 @@
+//! The keys and the trust of this proxy: what is in force now, and the TLS configurations made of it once per change.
+//!
+//! Shared by all workers, who read it without a lock; written by `enrolment` and by `app`. Must not do I/O: `tls` does the handshakes.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use arc_swap::ArcSwap;
+use plait_model::SpiffeId;
+use rustls::{
+    ClientConfig, ServerConfig,
+    client::Resumption,
+    server::{NoServerSessionStorage, ResolvesServerCert},
+    sign::SingleCertAndKey,
+    version::TLS13,
+};
+use tokio::sync::watch;
+
+use crate::{
+    clock::Clock,
+    error::{TlsError, Unusable},
+    leaf::Leaf,
+    tls::ALPN,
+    verify::{AnyOfOurs, Exactly, PROVIDER, Trust},
+};
+
+/// All keys and trust of this proxy; shared by Arc, lock-free to read, safe from any thread.
+#[derive(Debug)]
+pub struct Identities {
+    state: ArcSwap<State>,
+    /// Held while a new state is made of the old one.
+    writing: Mutex<()>,
+    changes: watch::Sender<u64>,
+    clock: Clock,
+}
+
+/// What is in force. Never changed: a new one takes its place.
+#[derive(Debug, Clone)]
+pub(crate) struct State {
+    pub(crate) trust: Arc<Trust>,
+    /// By workload, "namespace/name".
+    held: HashMap<Arc<str>, Held>,
+    /// The workload by the server name that peers ask for.
+    names: HashMap<String, Arc<str>>,
+}
+
+/// A workload with all that its handshakes need.
+#[derive(Debug, Clone)]
+struct Held {
+    leaf: Arc<Leaf>,
+    server: Arc<ServerConfig>,
+    /// Complete but for the protocol and the identity that is expected, which each connection adds to its own copy.
+    client: Arc<ClientConfig>,
+}
+
+impl Identities {
+    /// No leaf and no roots: every handshake fails.
+    pub fn new() -> Arc<Self> {
+        Self::with_clock(Clock::system())
+    }
+
+    /// The same, living by another clock.
+    pub fn with_clock(clock: Clock) -> Arc<Self> {
+        let state = State { trust: Arc::default(), held: HashMap::new(), names: HashMap::new() };
+        Arc::new(Self { state: ArcSwap::from_pointee(state), writing: Mutex::new(()), changes: watch::Sender::new(0), clock })
+    }
+
+    /// The leaf of a workload ("namespace/name"), in force from the next handshake. An old one is forgotten.
+    pub fn set_leaf(&self, workload: Arc<str>, leaf: Leaf) {
+        self.change(|state| {
+            let held = Held::new(Arc::new(leaf), &state.trust, &self.clock);
+            state.held.insert(workload, held);
+            true
+        });
+    }
+
+    /// The trust domain and every root to be trusted (DER), in force from the next handshake. Cheap when nothing changed.
+    /// Returns how many roots cannot be read; those are not trusted.
+    pub fn set_trust(&self, trust_domain: &str, roots: &[Vec<u8>]) -> usize {
+        let mut unreadable = 0;
+        self.change(|state| {
+            if *state.trust.domain != *trust_domain || state.trust.roots != roots {
+                state.trust = Arc::new(Trust::new(trust_domain, roots));
+                for held in state.held.values_mut() {
+                    *held = Held::new(held.leaf.clone(), &state.trust, &self.clock);
+                }
+                unreadable = roots.len() - state.trust.anchors();
+                return true;
+            }
+            unreadable = roots.len() - state.trust.anchors();
+            false
+        });
+        unreadable
+    }
+
+    /// The leaf of a workload, valid or not.
+    pub fn leaf(&self, workload: &str) -> Option<Arc<Leaf>> {
+        self.state.load().held.get(workload).map(|held| held.leaf.clone())
+    }
+
+    /// Changes its value whenever a leaf or the trust does.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    pub(crate) fn state(&self) -> Arc<State> {
+        self.state.load_full()
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State) -> bool) {
+        // A panic while writing leaves the old state in force, whole.
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = State::clone(&self.state.load());
+        if !change(&mut state) {
+            return;
+        }
+        state.names = state.held.keys().map(|workload| (server_name(workload, &state.trust.domain), workload.clone())).collect();
+        self.state.store(Arc::new(state));
+        self.changes.send_modify(|count| *count += 1);
+    }
+}
+
+impl State {
+    /// The workload that a server name asks for.
+    pub(crate) fn workload(&self, server_name: &str) -> Option<&Arc<str>> {
+        self.names.get(server_name)
+    }
+
+    /// What our side shows as `workload` to those who connect.
+    pub(crate) fn server(&self, workload: &str, clock: &Clock) -> Result<Arc<ServerConfig>, TlsError> {
+        Ok(self.usable(workload, clock)?.server.clone())
+    }
+
+    /// A configuration for one connection as `workload` to exactly `expected`.
+    ///
+    /// Identity is checked by rustls within the handshake, so that a wrong peer learns nothing, not even who we are. For that each connection
+    /// needs a verifier of its own; it is put into a copy of the cached configuration, which is a dozen reference counts (about 1 us of some 300).
+    pub(crate) fn client(&self, workload: &str, alpn: &[u8], expected: &SpiffeId, clock: &Clock) -> Result<Arc<ClientConfig>, TlsError> {
+        let mut config = ClientConfig::clone(&self.usable(workload, clock)?.client);
+        let verifier = Exactly { trust: self.trust.clone(), expected: Some(expected.clone()) };
+        config.dangerous().set_certificate_verifier(Arc::new(verifier));
+        config.alpn_protocols = vec![alpn.to_vec()];
+        Ok(Arc::new(config))
+    }
+
+    fn usable(&self, workload: &str, clock: &Clock) -> Result<&Held, TlsError> {
+        let unusable = |why| TlsError::OurIdentity { workload: workload.into(), why };
+        let held = self.held.get(workload).ok_or_else(|| unusable(Unusable::NoLeaf))?;
+        let now = clock.now();
+        if now < held.leaf.not_before() {
+            return Err(unusable(Unusable::NotYetValid));
+        }
+        if !held.leaf.is_valid(now) {
+            return Err(unusable(Unusable::Expired));
+        }
+        if self.trust.anchors() == 0 {
+            return Err(unusable(Unusable::NoRoots));
+        }
+        if held.leaf.identity().trust_domain() != &*self.trust.domain {
+            return Err(unusable(Unusable::ForeignTrustDomain));
+        }
+        Ok(held)
+    }
+}
+
+impl Held {
+    fn new(leaf: Arc<Leaf>, trust: &Arc<Trust>, clock: &Clock) -> Self {
+        let shown = Arc::new(SingleCertAndKey::from(leaf.certified().clone()));
+        let server = Arc::new(server_config(trust, shown.clone(), clock));
+        let mut client = ClientConfig::builder_with_details(PROVIDER.clone(), Arc::new(clock.clone()))
+            .with_protocol_versions(&[&TLS13])
+            .expect("the provider has suites and groups of TLS 1.3")
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Exactly { trust: trust.clone(), expected: None }))
+            .with_client_cert_resolver(shown);
+        client.resumption = Resumption::disabled();
+        Self { leaf, server, client: Arc::new(client) }
+    }
+}
+
+/// No session is ever resumed: a ticket would outlive the leaf, the roots and the check of both.
+pub(crate) fn server_config(trust: &Arc<Trust>, shown: Arc<dyn ResolvesServerCert>, clock: &Clock) -> ServerConfig {
+    let mut server = ServerConfig::builder_with_details(PROVIDER.clone(), Arc::new(clock.clone()))
+        .with_protocol_versions(&[&TLS13])
+        .expect("the provider has suites and groups of TLS 1.3")
+        .with_client_cert_verifier(Arc::new(AnyOfOurs(trust.clone())))
+        .with_cert_resolver(shown);
+    server.send_tls13_tickets = 0;
+    server.session_storage = Arc::new(NoServerSessionStorage {});
+    server.alpn_protocols = vec![ALPN.to_vec()];
+    server
+}
+
+/// "namespace/name" as peers ask for it in SNI.
+fn server_name(workload: &str, trust_domain: &str) -> String {
+    let (namespace, name) = workload.split_once('/').unwrap_or(("", workload));
+    format!("{name}.{namespace}.{trust_domain}")
+}

@@ -1,0 +1,194 @@
+//! Whether the far end's certificate is good: signed by a root of ours for this use, valid now, and the SPIFFE ID that it must be.
+//!
+//! Called by rustls in each handshake, before any byte of an application is sent. No host name is ever matched: SNI chooses a leaf, it proves nothing.
+
+use std::sync::{Arc, LazyLock};
+
+use plait_model::SpiffeId;
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{
+        CryptoProvider,
+        aws_lc_rs::{self, cipher_suite, kx_group},
+        verify_tls13_signature,
+    },
+    pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime},
+    server::danger::{ClientCertVerified, ClientCertVerifier},
+};
+use webpki::{EndEntityCert, KeyUsage};
+
+use crate::{error::PeerError, svid::Svid};
+
+/// The cryptography of all our handshakes.
+pub(crate) static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
+    Arc::new(CryptoProvider {
+        // AES-128 first: level with X25519 in strength, and a third cheaper than AES-256 on bulk.
+        cipher_suites: vec![
+            cipher_suite::TLS13_AES_128_GCM_SHA256,
+            cipher_suite::TLS13_AES_256_GCM_SHA384,
+            cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+        ],
+        // What is recorded today must stay secret from a quantum computer; the other two are for peers that do not know the first.
+        kx_groups: vec![kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1],
+        ..aws_lc_rs::default_provider()
+    })
+});
+
+/// Whom we trust. Never changed: a new one takes its place.
+#[derive(Debug, Default)]
+pub(crate) struct Trust {
+    pub(crate) domain: Box<str>,
+    pub(crate) roots: Vec<Vec<u8>>,
+    anchors: Vec<TrustAnchor<'static>>,
+}
+
+impl Trust {
+    /// Roots that cannot be read are left out; the number of those in force is `anchors`.
+    pub(crate) fn new(domain: &str, roots: &[Vec<u8>]) -> Self {
+        let anchor = |root: &Vec<u8>| {
+            let der = CertificateDer::from(root.as_slice());
+            webpki::anchor_from_trusted_cert(&der).map(|anchor| anchor.to_owned()).ok()
+        };
+        Self { domain: domain.into(), roots: roots.to_vec(), anchors: roots.iter().filter_map(anchor).collect() }
+    }
+
+    /// How many roots are in force.
+    pub(crate) fn anchors(&self) -> usize {
+        self.anchors.len()
+    }
+
+    /// The owner of a certificate chain that is good for `usage` at `now`.
+    pub(crate) fn owner(
+        &self,
+        leaf: &CertificateDer<'_>,
+        rest: &[CertificateDer<'_>],
+        usage: KeyUsage,
+        now: UnixTime,
+    ) -> Result<Svid, Error> {
+        verify_chain(&self.anchors, leaf, rest, usage, now)?;
+        let svid = Svid::parse(leaf).map_err(PeerError::from)?;
+        if svid.identity.trust_domain() != &*self.domain {
+            return Err(PeerError::ForeignTrustDomain(svid.identity).into());
+        }
+        Ok(svid)
+    }
+}
+
+fn verify_chain(
+    anchors: &[TrustAnchor<'_>],
+    leaf: &CertificateDer<'_>,
+    rest: &[CertificateDer<'_>],
+    usage: KeyUsage,
+    now: UnixTime,
+) -> Result<(), Error> {
+    let algorithms = PROVIDER.signature_verification_algorithms.all;
+    EndEntityCert::try_from(leaf)
+        .and_then(|leaf| leaf.verify_for_usage(algorithms, anchors, rest, now, usage, None, None).map(|_| ()))
+        .map_err(|error| Error::InvalidCertificate(certificate_error(error)))
+}
+
+/// Those that have an alert of their own keep it, so that the far end learns what is wrong with it.
+fn certificate_error(error: webpki::Error) -> CertificateError {
+    match error {
+        webpki::Error::CertExpired { time, not_after } => CertificateError::ExpiredContext { time, not_after },
+        webpki::Error::CertNotValidYet { time, not_before } => CertificateError::NotValidYetContext { time, not_before },
+        webpki::Error::UnknownIssuer => CertificateError::UnknownIssuer,
+        webpki::Error::BadDer => CertificateError::BadEncoding,
+        webpki::Error::RequiredEkuNotFoundContext(_) => CertificateError::InvalidPurpose,
+        other => CertificateError::Other(rustls::OtherError(Arc::new(other))),
+    }
+}
+
+/// On our server side: any identity of our trust domain. What it may do is for policies to say.
+#[derive(Debug)]
+pub(crate) struct AnyOfOurs(pub(crate) Arc<Trust>);
+
+impl ClientCertVerifier for AnyOfOurs {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[] // a peer has one certificate to show; names of roots would tell strangers about us
+    }
+
+    fn verify_client_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        rest: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        self.0.owner(leaf, rest, KeyUsage::client_auth(), now).map(|_| ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(no_tls12())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, leaf, signature, &PROVIDER.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        PROVIDER.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// On our client side: exactly one identity; with `None` nobody, for a configuration that was not given one yet.
+#[derive(Debug)]
+pub(crate) struct Exactly {
+    pub(crate) trust: Arc<Trust>,
+    pub(crate) expected: Option<SpiffeId>,
+}
+
+impl ServerCertVerifier for Exactly {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        rest: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let found = self.trust.owner(leaf, rest, KeyUsage::server_auth(), now)?.identity;
+        match &self.expected {
+            Some(expected) if found == *expected => Ok(ServerCertVerified::assertion()),
+            Some(expected) => Err(PeerError::Unexpected { found, expected: expected.clone() }.into()),
+            None => Err(CertificateError::ApplicationVerificationFailure.into()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(no_tls12())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, leaf, signature, &PROVIDER.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        PROVIDER.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// TLS 1.2 is not offered; should it be asked for all the same, nothing passes.
+fn no_tls12() -> Error {
+    Error::PeerIncompatible(rustls::PeerIncompatible::Tls12NotOfferedOrEnabled)
+}
