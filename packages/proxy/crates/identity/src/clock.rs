@@ -47,6 +47,14 @@ impl Clock {
         }
     }
 
+    /// Returns after `rest`. The machine's clock being set does not matter meanwhile. Cancel safe.
+    pub async fn sleep(&self, rest: Duration) {
+        match &self.0 {
+            Source::System => tokio::time::sleep(rest).await,
+            Source::Manual(_) => self.sleep_until(self.now() + rest).await,
+        }
+    }
+
     /// Returns once it is `deadline` or later. Cancel safe.
     pub async fn sleep_until(&self, deadline: SystemTime) {
         match &self.0 {

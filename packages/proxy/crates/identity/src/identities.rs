@@ -72,25 +72,23 @@ impl Identities {
         self.change(|state| {
             let held = Held::new(Arc::new(leaf), &state.trust, &self.clock);
             state.held.insert(workload, held);
-            true
         });
     }
 
     /// The trust domain and every root to be trusted (DER), in force from the next handshake. Cheap when nothing changed.
     /// Returns how many roots cannot be read; those are not trusted.
     pub fn set_trust(&self, trust_domain: &str, roots: &[Vec<u8>]) -> usize {
-        let mut unreadable = 0;
+        let in_force = self.trust();
+        if *in_force.domain == *trust_domain && in_force.roots() == roots {
+            return in_force.unreadable();
+        }
+        let trust = Arc::new(Trust::new(trust_domain, roots));
+        let unreadable = trust.unreadable();
         self.change(|state| {
-            if *state.trust.domain != *trust_domain || state.trust.roots != roots {
-                state.trust = Arc::new(Trust::new(trust_domain, roots));
-                for held in state.held.values_mut() {
-                    *held = Held::new(held.leaf.clone(), &state.trust, &self.clock);
-                }
-                unreadable = roots.len() - state.trust.anchors();
-                return true;
+            for held in state.held.values_mut() {
+                *held = Held::new(held.leaf.clone(), &trust, &self.clock);
             }
-            unreadable = roots.len() - state.trust.anchors();
-            false
+            state.trust = trust;
         });
         unreadable
     }
@@ -113,13 +111,15 @@ impl Identities {
         &self.clock
     }
 
-    fn change(&self, change: impl FnOnce(&mut State) -> bool) {
+    pub(crate) fn trust(&self) -> Arc<Trust> {
+        self.state.load().trust.clone()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
         // A panic while writing leaves the old state in force, whole.
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = State::clone(&self.state.load());
-        if !change(&mut state) {
-            return;
-        }
+        change(&mut state);
         state.names = state.held.keys().map(|workload| (server_name(workload, &state.trust.domain), workload.clone())).collect();
         self.state.store(Arc::new(state));
         self.changes.send_modify(|count| *count += 1);
@@ -159,7 +159,7 @@ impl State {
         if !held.leaf.is_valid(now) {
             return Err(unusable(Unusable::Expired));
         }
-        if self.trust.anchors() == 0 {
+        if self.trust.is_empty() {
             return Err(unusable(Unusable::NoRoots));
         }
         if held.leaf.identity().trust_domain() != &*self.trust.domain {

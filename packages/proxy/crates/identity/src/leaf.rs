@@ -134,11 +134,11 @@ impl fmt::Debug for Leaf {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, LeafError> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, LeafError> {
     fs::read(path).map_err(|error| LeafError::File(path.to_owned(), error))
 }
 
-fn read_secret(path: &Path) -> Result<Vec<u8>, LeafError> {
+pub(crate) fn read_secret(path: &Path) -> Result<Vec<u8>, LeafError> {
     let mode = fs::metadata(path).map_err(|error| LeafError::File(path.to_owned(), error))?.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(LeafError::Exposed(path.to_owned(), mode));

@@ -6,6 +6,7 @@
 
 mod clock;
 mod control_plane;
+mod enrolment;
 mod error;
 mod identities;
 mod leaf;
@@ -14,6 +15,7 @@ mod tls;
 mod verify;
 
 pub use clock::Clock;
+pub use enrolment::{AnswerError, CaError, Enrolment, EnrolmentError, Event, JoinToken, JoinTokenError, StoreError};
 pub use error::{PeerError, TlsError, Unusable};
 pub use identities::Identities;
 pub use leaf::{Leaf, LeafError};

@@ -30,7 +30,7 @@ use crate::{
 pub const ALPN: &[u8] = b"plait/1";
 
 /// What gRPC asks for.
-const GRPC_ALPN: &[u8] = b"h2";
+pub(crate) const GRPC_ALPN: &[u8] = b"h2";
 
 /// A connection whose both ends are proven.
 #[derive(Debug)]

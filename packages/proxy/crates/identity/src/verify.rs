@@ -4,6 +4,7 @@
 
 use std::sync::{Arc, LazyLock};
 
+use ::aws_lc_rs::digest::{SHA256, digest};
 use plait_model::SpiffeId;
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
@@ -39,23 +40,60 @@ pub(crate) static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
 #[derive(Debug, Default)]
 pub(crate) struct Trust {
     pub(crate) domain: Box<str>,
-    pub(crate) roots: Vec<Vec<u8>>,
-    anchors: Vec<TrustAnchor<'static>>,
+    anchors: Anchors,
+}
+
+#[derive(Debug)]
+enum Anchors {
+    /// As they came, and those of them that can be read.
+    Roots(Vec<Vec<u8>>, Vec<TrustAnchor<'static>>),
+    /// SHA-256 of roots that are not known yet: the far end must send one along.
+    Fingerprints(Vec<Fingerprint>),
+}
+
+/// SHA-256 of a certificate's DER.
+pub(crate) type Fingerprint = [u8; 32];
+
+impl Default for Anchors {
+    fn default() -> Self {
+        Self::Roots(Vec::new(), Vec::new())
+    }
 }
 
 impl Trust {
-    /// Roots that cannot be read are left out; the number of those in force is `anchors`.
+    /// Roots that cannot be read are not trusted; `unreadable` counts them.
     pub(crate) fn new(domain: &str, roots: &[Vec<u8>]) -> Self {
-        let anchor = |root: &Vec<u8>| {
-            let der = CertificateDer::from(root.as_slice());
-            webpki::anchor_from_trusted_cert(&der).map(|anchor| anchor.to_owned()).ok()
-        };
-        Self { domain: domain.into(), roots: roots.to_vec(), anchors: roots.iter().filter_map(anchor).collect() }
+        let anchor = |root: &Vec<u8>| anchor(&CertificateDer::from(root.as_slice())).map(|anchor| anchor.to_owned());
+        Self { domain: domain.into(), anchors: Anchors::Roots(roots.to_vec(), roots.iter().filter_map(anchor).collect()) }
     }
 
-    /// How many roots are in force.
-    pub(crate) fn anchors(&self) -> usize {
-        self.anchors.len()
+    /// Roots that are known by their hash alone, as a join token names them.
+    pub(crate) fn by_fingerprint(domain: &str, fingerprints: Vec<Fingerprint>) -> Self {
+        Self { domain: domain.into(), anchors: Anchors::Fingerprints(fingerprints) }
+    }
+
+    /// The roots as they came, DER.
+    pub(crate) fn roots(&self) -> &[Vec<u8>] {
+        match &self.anchors {
+            Anchors::Roots(roots, _) => roots,
+            Anchors::Fingerprints(_) => &[],
+        }
+    }
+
+    /// How many roots cannot be read.
+    pub(crate) fn unreadable(&self) -> usize {
+        match &self.anchors {
+            Anchors::Roots(roots, anchors) => roots.len() - anchors.len(),
+            Anchors::Fingerprints(_) => 0,
+        }
+    }
+
+    /// Whether nobody is trusted.
+    pub(crate) fn is_empty(&self) -> bool {
+        match &self.anchors {
+            Anchors::Roots(_, anchors) => anchors.is_empty(),
+            Anchors::Fingerprints(fingerprints) => fingerprints.is_empty(),
+        }
     }
 
     /// The owner of a certificate chain that is good for `usage` at `now`.
@@ -66,13 +104,27 @@ impl Trust {
         usage: KeyUsage,
         now: UnixTime,
     ) -> Result<Svid, Error> {
-        verify_chain(&self.anchors, leaf, rest, usage, now)?;
+        match &self.anchors {
+            Anchors::Roots(_, anchors) => verify_chain(anchors, leaf, rest, usage, now)?,
+            Anchors::Fingerprints(known) => {
+                let pinned = rest.iter().filter(|certificate| known.contains(&fingerprint(certificate)));
+                verify_chain(&pinned.filter_map(anchor).collect::<Vec<_>>(), leaf, rest, usage, now)?;
+            }
+        }
         let svid = Svid::parse(leaf).map_err(PeerError::from)?;
         if svid.identity.trust_domain() != &*self.domain {
             return Err(PeerError::ForeignTrustDomain(svid.identity).into());
         }
         Ok(svid)
     }
+}
+
+fn anchor<'a>(root: &'a CertificateDer<'_>) -> Option<TrustAnchor<'a>> {
+    webpki::anchor_from_trusted_cert(root).ok()
+}
+
+fn fingerprint(certificate: &[u8]) -> Fingerprint {
+    digest(&SHA256, certificate).as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
 fn verify_chain(

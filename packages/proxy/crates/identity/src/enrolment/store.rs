@@ -1,0 +1,102 @@
+//! The leaf with its key and the roots, on disk, so that a proxy that restarts needs no CA. Called by `enrolment` alone.
+//!
+//! Key and chain share one file: whatever moment the machine stops at, they belong together. The folder is ours alone (0700), files are 0600.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, Permissions},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+
+use crate::leaf::{Leaf, LeafError, read, read_secret};
+
+/// The key, then the chain with the leaf first; PEM.
+const IDENTITY: &str = "identity.pem";
+/// Every root to be trusted; PEM.
+const ROOTS: &str = "roots.pem";
+
+/// The folder of one workload's identity.
+#[derive(Debug, Clone)]
+pub(super) struct Store {
+    folder: PathBuf,
+}
+
+/// Why something could not be kept on disk.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} cannot be written: {1}")]
+pub struct StoreError(PathBuf, io::Error);
+
+impl Store {
+    pub(super) fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned() }
+    }
+
+    /// The leaf and the roots of last time; `None` when there never was one.
+    pub(super) fn load(&self) -> Result<Option<(Leaf, Vec<Vec<u8>>)>, LeafError> {
+        let path = self.folder.join(IDENTITY);
+        if matches!(path.try_exists(), Ok(false)) {
+            return Ok(None);
+        }
+        let text = read_secret(&path)?;
+        let secret = PrivateKeyDer::from_pem_slice(&text).map_err(|error| LeafError::Pem(path.clone(), "private key", error))?;
+        let leaf = Leaf::new(certificates(&path, &text)?, secret)?;
+        let path = self.folder.join(ROOTS);
+        let roots = certificates(&path, &read(&path)?)?.iter().map(|root| root.to_vec()).collect();
+        Ok(Some((leaf, roots)))
+    }
+
+    /// Keeps a leaf with its key, and the roots. Roots first: should we stop between the two, the old leaf is still vouched for by them.
+    pub(super) fn keep(&self, leaf: &Leaf, roots: &[Vec<u8>]) -> Result<(), StoreError> {
+        self.keep_roots(roots)?;
+        let mut text = pem("PRIVATE KEY", leaf.secret().secret_der());
+        leaf.chain().iter().for_each(|certificate| text += &pem("CERTIFICATE", certificate));
+        self.write(IDENTITY, &text)
+    }
+
+    /// Keeps the roots alone, when only they changed.
+    pub(super) fn keep_roots(&self, roots: &[Vec<u8>]) -> Result<(), StoreError> {
+        self.write(ROOTS, &roots.iter().map(|root| pem("CERTIFICATE", root)).collect::<String>())
+    }
+
+    /// Whole or not at all, also when the machine stops.
+    fn write(&self, name: &str, text: &str) -> Result<(), StoreError> {
+        let path = self.folder.join(name);
+        let fresh = self.folder.join(format!(".{name}.new"));
+        let write = || {
+            DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
+            fs::set_permissions(&self.folder, Permissions::from_mode(0o700))?;
+            match fs::remove_file(&fresh) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            // A new file, whatever somebody put under its name: what is written never goes through a link.
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&fresh, &path)?;
+            File::open(&self.folder)?.sync_all()
+        };
+        write().map_err(|error| StoreError(path.clone(), error))
+    }
+}
+
+fn certificates(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, LeafError> {
+    CertificateDer::pem_slice_iter(text).collect::<Result<_, _>>().map_err(|error| LeafError::Pem(path.to_owned(), "certificate", error))
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    let encoded = BASE64_STANDARD.encode(der);
+    let mut text = format!("-----BEGIN {label}-----\n");
+    let mut rest = encoded.as_str();
+    while !rest.is_empty() {
+        let (line, more) = rest.split_at(rest.len().min(64)); // RFC 7468
+        text += line;
+        text.push('\n');
+        rest = more;
+    }
+    text + &format!("-----END {label}-----\n")
+}
