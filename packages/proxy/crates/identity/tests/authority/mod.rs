@@ -1,13 +1,14 @@
 //! A CA for tests, and leaves with all that can be wrong with them.
 
 #![allow(dead_code)] // each test binary uses its part
+#![allow(clippy::unwrap_used)] // only test functions themselves are excused by clippy.toml
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use plait_identity::Leaf;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    SanType,
+    BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
@@ -32,6 +33,7 @@ pub(crate) struct Profile {
     pub(crate) purposes: Vec<ExtendedKeyUsagePurpose>,
     pub(crate) usages: Vec<KeyUsagePurpose>,
     pub(crate) authority: bool,
+    pub(crate) extensions: Vec<CustomExtension>,
 }
 
 impl Default for Profile {
@@ -43,11 +45,16 @@ impl Default for Profile {
             purposes: vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
             usages: vec![KeyUsagePurpose::DigitalSignature],
             authority: false,
+            extensions: Vec::new(),
         }
     }
 }
 
 impl Profile {
+    pub(crate) fn named(names: Vec<SanType>) -> Self {
+        Self { names, ..Self::default() }
+    }
+
     pub(crate) fn of(account: &str) -> Self {
         Self { names: vec![uri(&spiffe(account))], ..Self::default() }
     }
@@ -59,6 +66,11 @@ pub(crate) fn uri(text: &str) -> SanType {
 
 pub(crate) fn dns(text: &str) -> SanType {
     SanType::DnsName(text.try_into().unwrap())
+}
+
+/// A list of names as it stands in a certificate, whatever the bytes.
+pub(crate) fn san(der: &[u8]) -> CustomExtension {
+    CustomExtension::from_oid_content(&[2, 5, 29, 17], der.to_vec())
 }
 
 pub(crate) struct Authority {
@@ -89,6 +101,7 @@ impl Authority {
         params.not_after = profile.not_after.into();
         params.extended_key_usages = profile.purposes.clone();
         params.key_usages = profile.usages.clone();
+        params.custom_extensions = profile.extensions.clone();
         params.is_ca = if profile.authority { IsCa::Ca(BasicConstraints::Unconstrained) } else { IsCa::ExplicitNoCa };
         params.signed_by(key, &self.issuer).unwrap().der().to_vec()
     }
