@@ -76,12 +76,9 @@ fn uri<'a>(certificate: &'a X509Certificate<'_>) -> Result<&'a str, SvidError> {
             ParsedExtension::BasicConstraints(constraints) if constraints.ca => return Err(SvidError::Authority),
             ParsedExtension::KeyUsage(usage) if usage.key_cert_sign() || usage.crl_sign() => return Err(SvidError::Authority),
             ParsedExtension::KeyUsage(usage) if !usage.digital_signature() => return Err(SvidError::Usage),
-            ParsedExtension::SubjectAlternativeName(found) => {
-                // A second list of names would be read by some and not by others.
-                if names.replace(found).is_some() {
-                    return Err(SvidError::Unreadable);
-                }
-            }
+            // A second list of names would be read by some and not by others.
+            ParsedExtension::SubjectAlternativeName(_) if names.is_some() => return Err(SvidError::Unreadable),
+            ParsedExtension::SubjectAlternativeName(found) => names = Some(found),
             _ => {}
         }
     }

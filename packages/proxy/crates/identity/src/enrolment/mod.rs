@@ -27,7 +27,7 @@ pub use self::{
     store::StoreError,
 };
 use self::{
-    request::{Granted, Request},
+    request::{Grant, Request},
     store::Store,
 };
 use crate::{
@@ -117,7 +117,7 @@ impl Enrolment {
 
     /// Puts in force what is on disk, valid or not; `None` when there is nothing. Blocks shortly. `run` does it too, when it was not done before.
     pub fn restore(&self, identities: &Identities) -> Result<Option<Arc<Leaf>>, LeafError> {
-        let Some((leaf, roots)) = Store::new(&self.folder).load()? else { return Ok(None) };
+        let Some(Grant { leaf, roots }) = Store::new(&self.folder).load()? else { return Ok(None) };
         // A token that is still good says who we are now; a leaf of who we were must not speak for us.
         let now = identities.clock().now();
         if self.valid_token(now).is_some_and(|token| token.identity != *leaf.identity()) {
@@ -194,8 +194,8 @@ impl Enrolment {
         }
     }
 
-    async fn put_in_force(&self, granted: Granted, identities: &Identities, report: &impl Fn(&Event)) -> Next {
-        let Granted { leaf, roots } = granted;
+    async fn put_in_force(&self, granted: Grant, identities: &Identities, report: &impl Fn(&Event)) -> Next {
+        let Grant { leaf, roots } = granted;
         let (identity, not_after) = (leaf.identity().clone(), leaf.not_after());
         identities.set_trust(identity.trust_domain(), &roots);
         identities.set_leaf(self.workload.clone(), leaf);
@@ -217,7 +217,7 @@ impl Enrolment {
     }
 
     /// One new leaf, by renewal when there is something to renew, else by the token. A refused renewal is followed by the token.
-    async fn attempt(&self, identities: &Identities) -> Result<Granted, EnrolmentError> {
+    async fn attempt(&self, identities: &Identities) -> Result<Grant, EnrolmentError> {
         let now = identities.clock().now();
         let renewal = identities.leaf(&self.workload).filter(|leaf| leaf.is_valid(now));
         let token = self.valid_token(now);
@@ -234,14 +234,14 @@ impl Enrolment {
         self.ask(request, attempt, identities).await
     }
 
-    async fn renew(&self, leaf: &Leaf, identities: &Identities) -> Result<Granted, EnrolmentError> {
+    async fn renew(&self, leaf: &Leaf, identities: &Identities) -> Result<Grant, EnrolmentError> {
         let request = Request::new()?;
         let message = request.by_leaf(&self.workload, leaf).ok_or(EnrolmentError::NoProof)?;
         let attempt = Attempt { message, identity: leaf.identity().clone(), trust: identities.trust() };
         self.ask(request, attempt, identities).await
     }
 
-    async fn ask(&self, request: Request, attempt: Attempt, identities: &Identities) -> Result<Granted, EnrolmentError> {
+    async fn ask(&self, request: Request, attempt: Attempt, identities: &Identities) -> Result<Grant, EnrolmentError> {
         let Attempt { message, identity, trust } = attempt;
         let answer = ca::sign(&self.identity_address, trust, identities.clock(), message).await?;
         let now = identities.clock().now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -24,8 +24,8 @@ pub(super) struct Request {
     csr: Vec<u8>,
 }
 
-/// What a good answer gives.
-pub(super) struct Granted {
+/// What the CA gives, and what is kept of it.
+pub(super) struct Grant {
     pub(super) leaf: Leaf,
     /// Every root to be trusted, DER.
     pub(super) roots: Vec<Vec<u8>>,
@@ -78,7 +78,7 @@ impl Request {
     }
 
     /// Takes an answer, when it is a certificate of our key for exactly `expected`, good for both ends of a connection at `now`.
-    pub(super) fn granted(self, answer: SignResponse, expected: &SpiffeId, now: UnixTime) -> Result<Granted, AnswerError> {
+    pub(super) fn granted(self, answer: SignResponse, expected: &SpiffeId, now: UnixTime) -> Result<Grant, AnswerError> {
         let SignResponse { chain, trust_bundle, identity } = answer;
         if !(1..=LONGEST_CHAIN).contains(&chain.len()) || !(1..=MOST_ROOTS).contains(&trust_bundle.len()) {
             return Err(AnswerError::Size(chain.len(), trust_bundle.len()));
@@ -96,6 +96,6 @@ impl Request {
         for usage in [KeyUsage::server_auth(), KeyUsage::client_auth()] {
             trust.owner(&leaf.chain()[0], &leaf.chain()[1..], usage, now).map_err(AnswerError::Chain)?;
         }
-        Ok(Granted { leaf, roots: trust_bundle })
+        Ok(Grant { leaf, roots: trust_bundle })
     }
 }

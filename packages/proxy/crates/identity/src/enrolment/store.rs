@@ -12,6 +12,7 @@ use std::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
+use super::request::Grant;
 use crate::leaf::{Leaf, LeafError, read, read_secret};
 
 /// The key, then the chain with the leaf first; PEM.
@@ -36,7 +37,7 @@ impl Store {
     }
 
     /// The leaf and the roots of last time; `None` when there never was one.
-    pub(super) fn load(&self) -> Result<Option<(Leaf, Vec<Vec<u8>>)>, LeafError> {
+    pub(super) fn load(&self) -> Result<Option<Grant>, LeafError> {
         let path = self.folder.join(IDENTITY);
         if matches!(path.try_exists(), Ok(false)) {
             return Ok(None);
@@ -46,7 +47,7 @@ impl Store {
         let leaf = Leaf::new(certificates(&path, &text)?, secret)?;
         let path = self.folder.join(ROOTS);
         let roots = certificates(&path, &read(&path)?)?.iter().map(|root| root.to_vec()).collect();
-        Ok(Some((leaf, roots)))
+        Ok(Some(Grant { leaf, roots }))
     }
 
     /// Keeps a leaf with its key, and the roots. Roots first: should we stop between the two, the old leaf is still vouched for by them.
