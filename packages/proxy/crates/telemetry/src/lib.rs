@@ -3,13 +3,23 @@
 //! `proxy` makes an [`Outcome`] first of all and fills it while the request runs; `app` hands in the writer of the access log,
 //! sets the gauges and serves [`Telemetry::render`]. Must not decide anything, nor make a request wait or fail.
 
+mod attempts;
 mod connection;
+mod dry_run;
+mod histogram;
+mod log;
+mod metrics;
 mod outcome;
 mod record;
+mod render;
+mod requests;
+mod series;
 mod telemetry;
 pub mod trace;
 
+pub use attempts::Mirrored;
 pub use connection::Connection;
+pub use metrics::{Kind, METRICS, Metric};
 pub use outcome::Outcome;
 pub use record::{Direction, Protocol, Record};
-pub use telemetry::{Mirrored, Telemetry};
+pub use telemetry::Telemetry;

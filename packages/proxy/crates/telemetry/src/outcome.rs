@@ -3,13 +3,16 @@
 
 use std::{
     ops::{Deref, DerefMut},
+    thread,
     time::Instant,
 };
 
-use crate::{Record, Telemetry};
+use plait_model::Reason;
 
-/// Status of a request whose caller went away before an answer.
-pub(crate) const CANCELLED: u16 = 499;
+use crate::{Direction, Protocol, Record, Telemetry};
+
+/// Status of a request whose caller went away before an answer, as nginx and Envoy log it.
+const CANCELLED: u16 = 499;
 
 /// One request, or one opaque connection, until its end.
 #[derive(Debug)]
@@ -17,13 +20,17 @@ pub struct Outcome<'r> {
     telemetry: &'r Telemetry,
     record: &'r mut Record,
     began: Instant,
+    // The record's own could be changed while it is open; the gauge must fall where it rose.
+    direction: Direction,
 }
 
 impl<'r> Outcome<'r> {
-    /// Begins: empties the record but for what belongs to the connection, and notes the time.
+    /// Begins: empties the record but for what belongs to the connection, and notes the time. A record belongs to one `Telemetry`.
     pub fn begin(telemetry: &'r Telemetry, record: &'r mut Record) -> Self {
         record.reset();
-        Self { telemetry, record, began: Instant::now() }
+        let direction = record.direction;
+        telemetry.in_flight(direction, 1);
+        Self { telemetry, record, began: Instant::now(), direction }
     }
 
     /// When it began.
@@ -48,9 +55,19 @@ impl DerefMut for Outcome<'_> {
 
 impl Drop for Outcome<'_> {
     fn drop(&mut self) {
-        if self.record.status == 0 {
-            self.record.status = CANCELLED;
-        }
+        close(self.record);
+        self.telemetry.in_flight(self.direction, -1);
         self.telemetry.ended(self.record, self.began.elapsed());
+    }
+}
+
+/// Says how it ended where nobody did.
+fn close(record: &mut Record) {
+    if thread::panicking() && record.reason.is_none() {
+        record.reason = Some(Reason::Internal);
+    }
+    if record.status == 0 && record.protocol != Protocol::Tcp {
+        record.cancelled = record.reason.is_none();
+        record.status = record.reason.map_or(CANCELLED, Reason::status);
     }
 }

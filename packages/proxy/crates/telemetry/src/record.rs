@@ -6,7 +6,7 @@ use std::{fmt::Write, sync::Arc};
 use http::Method;
 use plait_model::{ObjectRef, Reason, SpiffeId};
 
-use crate::trace::TraceContext;
+use crate::{requests::RecentSeries, trace::TraceContext};
 
 /// Which side of the mesh saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -96,6 +96,10 @@ pub struct Record {
     pub received_bytes: u64,
     /// The trace it belongs to.
     pub trace: TraceContext,
+    /// The caller went away before an answer; set by `outcome`.
+    pub(crate) cancelled: bool,
+    /// Where it was counted before; `None` before the first time, and while it is in use.
+    pub(crate) recent: Option<Box<RecentSeries>>,
     empty: Arc<str>,
 }
 
@@ -126,6 +130,8 @@ impl Record {
             sent_bytes: 0,
             received_bytes: 0,
             trace: TraceContext::default(),
+            cancelled: false,
+            recent: None,
             empty,
         }
     }
@@ -166,5 +172,6 @@ impl Record {
         self.sent_bytes = 0;
         self.received_bytes = 0;
         self.trace = TraceContext::default();
+        self.cancelled = false;
     }
 }

@@ -1,83 +1,148 @@
-//! Everything that is counted, and the way to the access log. Shared by all workers.
+//! Everything that is counted, and the way to the access log. Shared by all workers; counting is a few relaxed atomics.
 
 use std::{
+    collections::BTreeMap,
     io::Write,
-    sync::Arc,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, SystemTime},
 };
 
-use plait_model::{Mesh, ObjectRef};
+use plait_model::{AccessLogFilter, Mesh, ObjectRef};
 
-use crate::{Connection, Direction, Protocol, Record};
+use crate::{
+    Connection, Direction, Protocol, Record,
+    attempts::{MirrorLabels, Mirrored, Mirrors, Retries, RetryLabels},
+    connection::{ConnectionLabels, Connections},
+    dry_run::DryRuns,
+    log::AccessLog,
+    render,
+    requests::Requests,
+};
 
-/// What became of a mirrored request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Mirrored {
-    /// It was answered.
-    Sent,
-    /// It was not.
-    Failed,
-    /// It was never sent: too many in flight, or its body too long.
-    Skipped,
-}
+const LOG_NOTHING: u8 = 0;
+const LOG_ERRORS: u8 = 1;
+const LOG_ALL: u8 = 2;
 
 /// The counters of this process and its access log.
 #[derive(Debug)]
-pub struct Telemetry;
+pub struct Telemetry {
+    pub(crate) requests: Requests,
+    pub(crate) connections: Connections,
+    pub(crate) retries: Retries,
+    pub(crate) mirrors: Mirrors,
+    pub(crate) dry_runs: DryRuns,
+    pub(crate) in_flight: [Gauge; 2],
+    pub(crate) panics: AtomicU64,
+    pub(crate) generation: AtomicU64,
+    /// Seconds since 1970 at which the certificate of a workload ends.
+    pub(crate) certificates: Mutex<BTreeMap<Arc<str>, u64>>,
+    pub(crate) log: AccessLog,
+    filter: AtomicU8,
+}
+
+/// Written by all workers at each request: in a cache line of its own.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub(crate) struct Gauge(pub(crate) AtomicI64);
 
 impl Telemetry {
-    /// `log` gets the lines of the access log, from a thread of its own.
+    /// `log` gets the lines of the access log, from a thread of its own. Nothing is logged before `configure` says so.
     pub fn new(log: impl Write + Send + 'static) -> Arc<Self> {
-        drop(log);
-        Arc::new(Self)
+        Arc::new(Self {
+            requests: Requests::new(),
+            connections: Connections::new(),
+            retries: Retries::new(),
+            mirrors: Mirrors::new(),
+            dry_runs: DryRuns::default(),
+            in_flight: Default::default(),
+            panics: AtomicU64::new(0),
+            generation: AtomicU64::new(0),
+            certificates: Mutex::default(),
+            log: AccessLog::new(log),
+            filter: AtomicU8::new(LOG_NOTHING),
+        })
     }
 
     /// Puts the settings of the mesh in force.
     pub fn configure(&self, mesh: &Mesh) {
-        let _ = mesh;
+        let filter = match mesh.access_log.map(|log| log.filter) {
+            None => LOG_NOTHING,
+            Some(AccessLogFilter::Errors) => LOG_ERRORS,
+            Some(AccessLogFilter::All) => LOG_ALL,
+        };
+        self.filter.store(filter, Relaxed);
     }
 
     /// A connection was opened; it counts as open until the guard is dropped.
     pub fn connection(&self, direction: Direction, protocol: Protocol, source: &Arc<str>, destination: &Arc<str>, tls: bool) -> Connection {
-        let _ = (direction, protocol, source, destination, tls);
-        Connection
+        let labels = ConnectionLabels { direction, protocol, tls, source: source.clone(), destination: destination.clone() };
+        Connection::open(self.connections.series(&labels))
     }
 
     /// A policy in dry run would have denied a call to `workload`.
     pub fn dry_run_denied(&self, policy: &ObjectRef, workload: &Arc<str>) {
-        let _ = (policy, workload);
+        self.dry_runs.count(policy, workload);
+    }
+
+    /// A request to `destination` is tried once more.
+    pub fn retried(&self, destination: &Arc<str>) {
+        self.retries.series(&RetryLabels(destination.clone())).counters.fetch_add(1, Relaxed);
     }
 
     /// A request was mirrored to `backend`, "namespace/service:port".
     pub fn mirrored(&self, backend: &Arc<str>, outcome: Mirrored) {
-        let _ = (backend, outcome);
+        self.mirrors.series(&MirrorLabels { backend: backend.clone(), outcome }).counters.fetch_add(1, Relaxed);
     }
 
     /// The task of a connection panicked.
-    pub fn panicked(&self) {}
+    pub fn panicked(&self) {
+        self.panics.fetch_add(1, Relaxed);
+    }
 
     /// The snapshot in force.
     pub fn set_generation(&self, generation: u64) {
-        let _ = generation;
+        self.generation.store(generation, Relaxed);
     }
 
     /// When the certificate of `workload` ends; `None` = it has none.
     pub fn set_certificate(&self, workload: &Arc<str>, not_after: Option<SystemTime>) {
-        let _ = (workload, not_after);
+        let mut certificates = self.certificates.lock().unwrap_or_else(PoisonError::into_inner);
+        let seconds = |end: SystemTime| end.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        match not_after {
+            Some(end) => certificates.insert(workload.clone(), seconds(end)),
+            None => certificates.remove(workload),
+        };
     }
 
     /// All metrics as Prometheus text.
     pub fn render(&self) -> String {
-        String::new()
+        render::page(self)
     }
 
     /// Waits until what was logged is written, at most `patience`; false = it is not. Called before the process ends.
     pub fn flush(&self, patience: Duration) -> bool {
-        let _ = patience;
-        true
+        self.log.queue.flush(patience)
     }
 
-    pub(crate) fn ended(&self, record: &Record, took: Duration) {
-        let _ = (record, took);
+    pub(crate) fn in_flight(&self, direction: Direction, change: i64) {
+        self.in_flight[direction as usize].0.fetch_add(change, Relaxed);
+    }
+
+    /// Counts and logs what ended, once.
+    pub(crate) fn ended(&self, record: &mut Record, took: Duration) {
+        let mut recent = record.recent.take().unwrap_or_default();
+        recent.find(record, &self.requests).count(record, took);
+        record.recent = Some(recent);
+        let logged = match self.filter.load(Relaxed) {
+            LOG_NOTHING => false,
+            LOG_ALL => true,
+            _ => record.status >= 400 || record.reason.is_some(),
+        };
+        if logged {
+            self.log.write(record, took);
+        }
     }
 }

@@ -93,7 +93,8 @@ fn bytes<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     Some(out)
 }
 
-fn write_hex(bytes: &[u8], out: &mut [u8]) {
+/// Two digits for each byte; `out` is twice as long as `bytes`.
+pub(crate) fn write_hex(bytes: &[u8], out: &mut [u8]) {
     for (byte, pair) in bytes.iter().zip(out.chunks_exact_mut(2)) {
         pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
     }

@@ -1,0 +1,79 @@
+//! Every metric of the data path: its name, kind, labels and meaning. A contract with dashboards and `plait`: docs/reference/metrics.md.
+
+/// What a metric is, for its TYPE line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only rises.
+    Counter,
+    /// Rises and falls.
+    Gauge,
+    /// Counts by upper bound, a sum, a count.
+    Histogram,
+}
+
+impl Kind {
+    /// As Prometheus text has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// A metric as it is documented.
+#[derive(Debug)]
+pub struct Metric {
+    /// Its name; a histogram has `_bucket`, `_sum` and `_count` of it.
+    pub name: &'static str,
+    /// Its kind.
+    pub kind: Kind,
+    /// The names of its labels, in order; without `le`.
+    pub labels: &'static [&'static str],
+    /// One sentence.
+    pub help: &'static str,
+}
+
+macro_rules! metrics {
+    ($($constant:ident $name:literal $kind:ident [$($label:literal)*] $help:literal)*) => {
+        $(pub(crate) const $constant: Metric = Metric { name: $name, kind: Kind::$kind, labels: &[$($label),*], help: $help };)*
+        /// All of them, in the order of the text.
+        pub const METRICS: &[Metric] = &[$($constant),*];
+    };
+}
+
+metrics! {
+    REQUESTS "plait_requests_total" Counter ["direction" "source" "destination" "route" "code_class"]
+        "Requests that ended; code_class is that of the status the caller got, or cancelled when it went away before."
+    DURATION "plait_request_duration_seconds" Histogram ["direction" "source" "destination" "route"]
+        "Time from the head of a request to the end of its answer."
+    IN_FLIGHT "plait_requests_in_flight" Gauge ["direction"]
+        "Requests and opaque connections that have begun and not ended."
+    REJECTS "plait_rejects_total" Counter ["direction" "source" "destination" "route" "reason"]
+        "Requests and opaque connections that the mesh answered or ended itself."
+    RETRIES "plait_retries_total" Counter ["destination"]
+        "Attempts of requests but the first."
+    MIRRORED "plait_mirrored_requests_total" Counter ["backend" "outcome"]
+        "Copies of requests for mirror backends."
+    CONNECTIONS "plait_connections_total" Counter ["direction" "source" "destination" "protocol" "tls"]
+        "Connections that were opened."
+    CONNECTIONS_OPEN "plait_connections_open" Gauge ["direction" "source" "destination" "protocol" "tls"]
+        "Connections that are open."
+    CONNECTION_BYTES "plait_connection_bytes_total" Counter ["direction" "source" "destination" "protocol" "tls" "flow"]
+        "Bytes passed on, towards the destination (sent) or the caller (received)."
+    DRY_RUNS "plait_policy_dry_run_total" Counter ["policy" "workload" "verdict"]
+        "Calls that a policy in dry run would have denied."
+    GENERATION "plait_generation" Gauge []
+        "Generation of the configuration in force; 0 = none."
+    CERTIFICATES "plait_certificate_expiry_timestamp_seconds" Gauge ["workload"]
+        "When the certificate of a workload ends, in seconds since 1970."
+    PANICS "plait_panics_total" Counter []
+        "Connections lost to a bug of the proxy."
+    LOG_LINES "plait_access_log_lines_total" Counter []
+        "Lines of the access log that were written."
+    LOG_DROPPED "plait_access_log_dropped_total" Counter []
+        "Lines of the access log that were lost because their reader did not keep up or went away."
+    BUILD "plait_build_info" Gauge ["version"]
+        "Always 1; the label says which build this is."
+}
