@@ -68,6 +68,11 @@ impl DestinationKey {
         &self.0
     }
 
+    /// The key as shared text, for records.
+    pub fn shared(&self) -> &Arc<str> {
+        &self.0
+    }
+
     /// True when the key can name a Service.
     pub fn is_service(&self) -> bool {
         self.0.contains('/')

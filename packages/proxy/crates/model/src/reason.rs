@@ -96,6 +96,33 @@ impl Reason {
         }
     }
 
+    /// Whether another endpoint could do better: the cause lies in the place that was asked, not in the request or the rules.
+    pub fn is_of_the_place(self) -> bool {
+        match self {
+            Self::UpstreamUnreachable
+            | Self::UpstreamReset
+            | Self::UpstreamProtocolError
+            | Self::UpstreamIdentity
+            | Self::IdentityUnavailable
+            | Self::DiscoveryUnavailable
+            | Self::PortNotFound
+            | Self::Overloaded
+            | Self::Draining
+            | Self::Internal => true,
+            Self::BadRequest
+            | Self::HeadTooLarge
+            | Self::RouteNotFound
+            | Self::BackendNotFound
+            | Self::NoReadyEndpoint
+            | Self::RequestTimeout
+            | Self::AttemptTimeout
+            | Self::PolicyDenied
+            | Self::Unauthenticated
+            | Self::EgressDenied
+            | Self::LoopDetected => false,
+        }
+    }
+
     /// The reason of a code, as `plait-reject` carries it.
     pub fn from_code(code: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.as_str() == code)

@@ -1,12 +1,32 @@
-//! Stages of the request line that need no socket of their own: answers made by the mesh, the relay of opaque bytes,
-//! and the head as it travels between proxies.
+//! The path of a request, from the listener to the upstream and back. docs/request-line.md follows it with a finger.
 //!
-//! Built on `plait-model` alone. Must not decide anything: that is the job of `plait-decide`.
+//! Called by `app`, one [`serve`] a worker. Whatever decides stands in `plait-decide`; what is known of the mesh comes from `plait-model::World`.
 
+mod answer;
+mod attempt;
+mod call;
+mod connection;
+mod exchange;
+mod failed;
 mod heads;
+mod hop;
+mod http1;
+mod inbound;
+mod io;
+mod listener;
+mod mesh;
+mod mirror;
+mod outbound;
+mod plan;
+mod pool;
+mod pump;
 mod reject;
-mod tunnel;
+mod request;
+mod shared;
+mod sink;
+mod source;
+mod upstream;
+mod worker;
 
-pub use heads::{HeadError, PORT_HEADER, from_mesh, to_mesh};
-pub use reject::{REASON_HEADER, REJECT_HEADER, Reject};
-pub use tunnel::{Relayed, relay};
+pub use shared::{ConnectionInfo, Connections, Drain, Listening, Shared};
+pub use worker::serve;

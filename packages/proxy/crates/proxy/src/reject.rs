@@ -6,54 +6,53 @@ use std::sync::Arc;
 use plait_model::{ObjectRef, Reason, ResponseHead, SpiffeId};
 
 /// Carries the stable code to applications.
-pub const REASON_HEADER: &str = "plait-reason";
+pub(crate) const REASON_HEADER: &str = "plait-reason";
 /// Carries a reject between proxies.
-pub const REJECT_HEADER: &str = "plait-reject";
+pub(crate) const REJECT_HEADER: &str = "plait-reject";
 
 /// Why the mesh answers instead of the destination.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Reject {
+pub(crate) struct Reject {
     /// The cause.
-    pub reason: Reason,
+    pub(crate) reason: Reason,
     /// The user's object that caused it.
-    pub object: Option<ObjectRef>,
+    pub(crate) object: Option<ObjectRef>,
     /// One sentence for people; empty = the code says it all.
-    pub detail: String,
+    pub(crate) detail: String,
     /// Who was refused; shown only to those who proved it.
-    pub identity: Option<Arc<SpiffeId>>,
+    pub(crate) identity: Option<Arc<SpiffeId>>,
     /// The state of the world that decided.
-    pub generation: u64,
+    pub(crate) generation: u64,
     /// False: nothing reached the process, so that the call may be tried elsewhere.
-    pub delivered: bool,
+    pub(crate) delivered: bool,
     /// What to type to find out more; empty = nothing.
-    pub hint: String,
+    pub(crate) hint: String,
 }
 
 impl Reject {
     /// A reject of which nothing was delivered.
-    pub fn new(reason: Reason, generation: u64) -> Self {
+    pub(crate) fn new(reason: Reason, generation: u64) -> Self {
         Self { reason, object: None, detail: String::new(), identity: None, generation, delivered: false, hint: String::new() }
     }
 
     /// The answer for an application. A stranger without identity gets status and code, not the names.
-    pub fn answer(&self, known_caller: bool) -> (ResponseHead, String) {
+    pub(crate) fn answer(&self, known_caller: bool) -> (ResponseHead, String) {
         let body = self.text(known_caller);
         let mut head = ResponseHead { status: self.reason.status(), ..ResponseHead::default() };
         head.headers.append(REASON_HEADER.as_bytes(), self.reason.as_str().as_bytes());
         head.headers.append(b"content-type", b"text/plain");
-        head.headers.append(b"content-length", body.len().to_string().as_bytes());
         (head, body)
     }
 
     /// The value of `plait-reject`.
-    pub fn to_header(&self) -> String {
+    pub(crate) fn to_header(&self) -> String {
         let object = self.object.as_ref().map(|o| format!("{}/{}/{}", o.kind, o.namespace, o.name)).unwrap_or_default();
         let delivered = if self.delivered { "yes" } else { "no" };
         format!("{}; object={object}; generation={}; delivered={delivered}", self.reason.as_str(), self.generation)
     }
 
     /// Reads what another proxy wrote; `None` when it is malformed. A missing `delivered` counts as yes: trying again must be safe.
-    pub fn from_header(value: &str) -> Option<Self> {
+    pub(crate) fn from_header(value: &str) -> Option<Self> {
         let mut parts = value.split(';').map(str::trim);
         let mut reject = Self { delivered: true, ..Self::new(Reason::from_code(parts.next()?)?, 0) };
         for part in parts {

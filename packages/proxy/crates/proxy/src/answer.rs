@@ -1,0 +1,253 @@
+//! What goes back to the caller of one request: interim heads, one head, one body; or the opening of a tunnel.
+//! Filled by `exchange`, or by `request` with a reject. Once it has begun nothing else can be answered: then it ends whole, or visibly broken.
+
+use bytes::Bytes;
+use h2::{Reason, server::SendResponse};
+use http::HeaderValue;
+use plait_http1::Framing;
+use plait_model::{Headers, ResponseHead};
+
+use crate::{
+    heads::{response_to_mesh, write_response},
+    io::Output,
+    reject::{REJECT_HEADER, Reject},
+    sink::Sink,
+    source::Broken,
+};
+
+/// The answer to one request.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    way: Way,
+    begun: bool,
+    aborted: bool,
+}
+
+#[derive(Debug)]
+enum Way {
+    Http1 { sink: Sink, form: Form },
+    Mesh { respond: SendResponse<Bytes>, sink: Option<Sink>, head_only: bool },
+}
+
+/// What a caller of HTTP/1.1 can read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Form {
+    /// 0: no chunks, no interim heads.
+    pub(crate) minor_version: u8,
+    /// HEAD was asked: no body follows.
+    pub(crate) head_only: bool,
+    /// The connection ends with the answer.
+    pub(crate) close: bool,
+    /// What opens a tunnel.
+    pub(crate) opening: Opening,
+}
+
+/// What the caller is told when its tunnel is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Opening {
+    /// It asked with CONNECT.
+    Connect,
+    /// It knows of no tunnel, but reads a reject as HTTP.
+    Bytes,
+    /// It knows of no tunnel, and of no HTTP: it gets bytes, or the end of its connection.
+    Silent,
+}
+
+impl Answer {
+    pub(crate) fn http1(output: Output, opening: Opening) -> Self {
+        let form = Form { minor_version: 1, head_only: false, close: false, opening };
+        Self { way: Way::Http1 { sink: Sink::http1(output, Framing::None), form }, begun: false, aborted: false }
+    }
+
+    /// `head_only`: HEAD was asked.
+    pub(crate) fn mesh(respond: SendResponse<Bytes>, head_only: bool) -> Self {
+        Self { way: Way::Mesh { respond, sink: None, head_only }, begun: false, aborted: false }
+    }
+
+    /// Begins the answer to the next request of the connection.
+    pub(crate) fn restart(&mut self, next: Form) {
+        self.begun = false;
+        if let Way::Http1 { form, .. } = &mut self.way {
+            *form = next;
+        }
+    }
+
+    /// Whether the caller got, or may have got, a byte of it.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// Whether the connection ends with the answer; always false in HTTP/2, whose streams end by themselves.
+    pub(crate) fn closes(&self) -> bool {
+        matches!(&self.way, Way::Http1 { form, .. } if form.close)
+    }
+
+    /// The connection shall end with the answer.
+    pub(crate) fn close(&mut self) {
+        if let Way::Http1 { form, .. } = &mut self.way {
+            form.close = true;
+        }
+    }
+
+    /// An interim head (100, 103); left out for a caller that cannot read it.
+    pub(crate) async fn interim(&mut self, head: &ResponseHead) -> Result<(), Broken> {
+        match &mut self.way {
+            Way::Http1 { sink: Sink::Http1(sink), form } if form.minor_version > 0 => {
+                write_response(sink.output.pending(), head, Framing::None, None, false);
+                Ok(sink.output.flush().await?)
+            }
+            Way::Mesh { respond, .. } => match response_to_mesh(head, None) {
+                Ok(response) => Ok(respond.send_informational(response)?),
+                Err(_) => Ok(()),
+            },
+            Way::Http1 { .. } => Ok(()),
+        }
+    }
+
+    /// The head. In HTTP/1.1 it waits for the first piece of the body; `length` is told where there is no body.
+    pub(crate) fn head(&mut self, head: &ResponseHead, framing: Framing, length: Option<u64>) -> Result<(), Broken> {
+        self.begun = true;
+        match &mut self.way {
+            Way::Http1 { sink, form } => {
+                let framing = match framing {
+                    // The end of a body of unknown length: chunks, or for an old caller the end of the connection.
+                    Framing::Chunked | Framing::UntilClose if form.minor_version == 0 => Framing::UntilClose,
+                    Framing::Chunked | Framing::UntilClose => Framing::Chunked,
+                    Framing::None if length.is_none() && has_length(head.status) && !form.head_only => Framing::Length(0),
+                    known => known,
+                };
+                form.close |= framing == Framing::UntilClose;
+                sink.restart(framing);
+                let close = form.close;
+                if let Some(output) = sink.output() {
+                    write_response(output.pending(), head, framing, length, close);
+                }
+                Ok(())
+            }
+            Way::Mesh { respond, sink, .. } => {
+                let told = match framing {
+                    Framing::Length(length) => Some(length),
+                    Framing::None | Framing::Chunked | Framing::UntilClose => length,
+                };
+                let response = response_to_mesh(head, told).map_err(|_| Broken::Stream(Reason::INTERNAL_ERROR.into()))?;
+                let ended = matches!(framing, Framing::None | Framing::Length(0));
+                *sink = Some(Sink::http2(respond.send_response(response, ended)?, ended));
+                Ok(())
+            }
+        }
+    }
+
+    /// Both sides change to opaque bytes: 101 to an upgrade, in HTTP/2 a 200.
+    pub(crate) fn upgraded(&mut self, head: &ResponseHead) -> Result<(), Broken> {
+        self.begun = true;
+        match &mut self.way {
+            Way::Http1 { sink, form } => {
+                form.close = true;
+                sink.restart(Framing::UntilClose);
+                if let Some(output) = sink.output() {
+                    write_response(output.pending(), &ResponseHead { status: 101, ..head.clone() }, Framing::None, None, false);
+                }
+                Ok(())
+            }
+            Way::Mesh { .. } => self.open(&ResponseHead { status: 200, ..head.clone() }),
+        }
+    }
+
+    /// The destination accepted the tunnel.
+    pub(crate) fn tunnelled(&mut self) -> Result<(), Broken> {
+        self.begun = true;
+        match &mut self.way {
+            Way::Http1 { sink, form } => {
+                form.close = true;
+                sink.restart(Framing::UntilClose);
+                if let (Opening::Connect, Some(output)) = (form.opening, sink.output()) {
+                    output.pending().extend_from_slice(b"HTTP/1.1 200 Connection Established\r\n\r\n");
+                }
+                Ok(())
+            }
+            Way::Mesh { .. } => self.open(&ResponseHead { status: 200, ..Default::default() }),
+        }
+    }
+
+    fn open(&mut self, head: &ResponseHead) -> Result<(), Broken> {
+        self.head(head, Framing::UntilClose, None)
+    }
+
+    /// Where the body goes; only after `head`, `upgraded` or `tunnelled`.
+    pub(crate) fn sink(&mut self) -> Option<&mut Sink> {
+        match &mut self.way {
+            Way::Http1 { sink, .. } => Some(sink),
+            Way::Mesh { sink, .. } => sink.as_mut(),
+        }
+    }
+
+    /// The mesh answers itself: to an application in its words, to another proxy with `plait-reject` beside them.
+    pub(crate) async fn reject(&mut self, reject: &Reject, known_caller: bool) -> Result<(), Broken> {
+        let (head, body) = reject.answer(known_caller);
+        let length = body.len() as u64;
+        let only = match &self.way {
+            Way::Http1 { form, .. } => form.head_only,
+            Way::Mesh { head_only, .. } => *head_only,
+        };
+        let framing = if only { Framing::None } else { Framing::Length(length) };
+        match &mut self.way {
+            Way::Http1 { form, .. } if form.opening == Opening::Silent => {
+                // A caller that speaks no HTTP gets the end of its connection.
+                form.close = true;
+                self.begun = true;
+                return Ok(());
+            }
+            Way::Http1 { .. } => self.head(&head, framing, Some(length))?,
+            Way::Mesh { respond, sink, .. } => {
+                self.begun = true;
+                let mut response = response_to_mesh(&head, Some(length)).map_err(|_| Broken::Stream(Reason::INTERNAL_ERROR.into()))?;
+                if let Ok(value) = HeaderValue::from_str(&reject.to_header()) {
+                    response.headers_mut().insert(REJECT_HEADER, value);
+                }
+                *sink = Some(Sink::http2(respond.send_response(response, only)?, only));
+            }
+        }
+        let Some(sink) = self.sink() else { return Ok(()) };
+        if !only {
+            sink.bytes(Bytes::from(body), true).await?;
+        }
+        sink.end(&Headers::default()).await
+    }
+
+    /// The tunnel opens without a word: its client did not ask for one.
+    pub(crate) fn tunnel_silently(&mut self) {
+        if let Way::Http1 { form, .. } = &mut self.way {
+            form.opening = Opening::Bytes;
+        }
+    }
+
+    /// Whether the caller must see that it is not whole.
+    pub(crate) fn is_aborted(&self) -> bool {
+        self.aborted
+    }
+
+    /// The answer will not be whole, and its caller must see that.
+    pub(crate) fn abort(&mut self) {
+        self.close();
+        self.aborted = true;
+        match &mut self.way {
+            Way::Http1 { sink, .. } => sink.abort(),
+            Way::Mesh { sink: Some(sink), .. } => sink.abort(),
+            Way::Mesh { respond, .. } => respond.send_reset(Reason::INTERNAL_ERROR),
+        }
+    }
+
+    /// Resolves when the caller takes its request back (HTTP/2); over HTTP/1.1 the body's connection says so.
+    pub(crate) async fn taken_back(&mut self) {
+        match &mut self.way {
+            Way::Mesh { sink: Some(sink), .. } => sink.reset().await,
+            Way::Mesh { respond, .. } => drop(std::future::poll_fn(|cx| respond.poll_reset(cx)).await),
+            Way::Http1 { .. } => std::future::pending().await,
+        }
+    }
+}
+
+/// Whether an answer of that status says how long its body is, even when it has none.
+fn has_length(status: u16) -> bool {
+    status >= 200 && status != 204 && status != 304
+}

@@ -1,0 +1,218 @@
+//! Tries a plan until it has an answer: which endpoint, how long, and whether once more. Called by `request`.
+//! Never tries again once the caller got a byte, nor what cannot be repeated safely.
+
+use std::{rc::Rc, sync::Arc, time::Duration};
+
+use plait_decide::{
+    balance,
+    retry::{self, Again, Budget, Ended},
+};
+use plait_model::{Endpoint, Reason, RetryBudget};
+use plait_telemetry::Outcome;
+use tokio::time::Instant;
+
+use crate::{
+    call::{Call, Wish},
+    exchange,
+    failed::{Failed, Fault},
+    plan::Plan,
+    reject::Reject,
+    upstream,
+    worker::Worker,
+};
+
+/// What the tries of one request have in common.
+#[derive(Debug)]
+pub(crate) struct Tries {
+    /// Those before this one.
+    count: u32,
+    /// Endpoints asked so far.
+    tried: Vec<u64>,
+    /// The next try takes no connection that was idle.
+    fresh: bool,
+    /// The caller was told to send its body.
+    pub(crate) continued: bool,
+    deadline: Option<Instant>,
+    budget: Rc<Budget>,
+    destination: Arc<str>,
+}
+
+/// Whether a request can be sent once more.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Repeatable {
+    /// Its method may be repeated.
+    pub(crate) idempotent: bool,
+    /// What was sent of its body is at hand.
+    pub(crate) whole: bool,
+}
+
+impl Repeatable {
+    fn of(call: &Call) -> Self {
+        Self { idempotent: call.head.method.is_idempotent(), whole: call.kept.is_whole() }
+    }
+}
+
+/// Why a try did not end the request well.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// It failed; whether it is tried again is not decided yet.
+    Failed(Failed),
+    /// It was decided to try again after a pause.
+    Again(Duration),
+    /// The request is over.
+    Over(Fault),
+}
+
+impl From<Failed> for Stop {
+    fn from(failed: Failed) -> Self {
+        Self::Failed(failed)
+    }
+}
+
+/// Tries until there is an answer.
+pub(crate) async fn run(call: &mut Call, plan: &Plan, outcome: &mut Outcome<'_>) -> Result<(), Fault> {
+    let traffic = plan.traffic();
+    let began = Instant::from_std(outcome.began());
+    let limit = traffic.and_then(|traffic| traffic.request_timeout);
+    let budget = call.worker.budget(&outcome.destination);
+    budget.request(&budget_rules(plan), call.worker.now());
+    let mut tries = Tries {
+        count: 0,
+        tried: Vec::new(),
+        fresh: false,
+        continued: false,
+        deadline: limit.map(|limit| began + limit),
+        budget,
+        destination: outcome.destination.clone(),
+    };
+    loop {
+        outcome.attempts += 1;
+        let pause = match bounded(call, plan, &mut tries, outcome).await {
+            Ok(()) => return Ok(()),
+            Err(Stop::Over(fault)) => return Err(fault),
+            Err(Stop::Again(pause)) => pause,
+            Err(Stop::Failed(failed)) if call.answer.has_begun() => return Err(Fault::Truncated(Box::new(failed.reject))),
+            Err(Stop::Failed(failed)) => match tries.again(&call.worker, plan, Repeatable::of(call), (failed.ended, failed.stale)) {
+                Some(pause) => pause,
+                None => return Err(finally(failed.reject, plan)),
+            },
+        };
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
+    }
+}
+
+/// One try within the limits of time that the user set. What was opened for good (a tunnel, an upgrade) has none.
+async fn bounded(call: &mut Call, plan: &Plan, tries: &mut Tries, outcome: &mut Outcome<'_>) -> Result<(), Stop> {
+    let attempt = plan.traffic().and_then(|traffic| traffic.attempt_timeout).map(|limit| Instant::now() + limit);
+    let deadline = tries.deadline;
+    let Some(limit) = earliest(deadline, attempt).filter(|_| matches!(call.wish, Wish::Answer { .. })) else {
+        return once(call, plan, tries, outcome).await;
+    };
+    let generation = plan.snapshot.generation;
+    if let Ok(done) = tokio::time::timeout_at(limit, once(call, plan, tries, outcome)).await {
+        return done;
+    }
+    let whole = deadline.is_some_and(|deadline| deadline <= limit);
+    let reason = if whole { Reason::RequestTimeout } else { Reason::AttemptTimeout };
+    let object = plan.rule.as_deref().map(|rule| (*rule.object).clone());
+    let reject = Reject { object, delivered: true, detail: "it took longer than the limit".into(), ..Reject::new(reason, generation) };
+    Err(match (call.answer.has_begun(), whole) {
+        (true, _) => Stop::Over(Fault::Truncated(Box::new(reject))),
+        (false, true) => Stop::Over(reject.into()),
+        (false, false) => Stop::Failed(Failed { ended: Ended::Broken, reject, stale: false }),
+    })
+}
+
+fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    one.into_iter().chain(other).min()
+}
+
+/// One try: pick, open, exchange.
+async fn once(call: &mut Call, plan: &Plan, tries: &mut Tries, outcome: &mut Outcome<'_>) -> Result<(), Stop> {
+    let hop = plan.hop(&tries.tried, call.worker.now_nanos()).map_err(|reject| Stop::Over(reject.into()))?;
+    if let Some(endpoint) = &hop.endpoint {
+        outcome.endpoint = endpoint.workload.clone();
+        if plan.has_choice() {
+            tries.tried.push(endpoint.id);
+        }
+    }
+    let workload = call.workload.clone();
+    let upstream = upstream::open(&call.worker, &workload, &hop, tries.fresh).await?;
+    exchange::run(call, (upstream, &hop), plan, tries, outcome).await
+}
+
+impl Tries {
+    /// The pause before the next try; `None` = the end.
+    pub(crate) fn again(&mut self, worker: &Worker, plan: &Plan, repeatable: Repeatable, failed: (Ended, bool)) -> Option<Duration> {
+        let (ended, stale) = failed;
+        if !repeatable.whole {
+            return None;
+        }
+        if stale && repeatable.idempotent && !self.fresh {
+            // The far end had closed the idle connection: no fault of anybody's, and no retry in the user's sense.
+            self.fresh = true;
+            self.tried.pop();
+            return Some(Duration::ZERO);
+        }
+        // The process beside us is the only one of its kind: what it refused it would refuse again.
+        if ended == Ended::Undelivered && !plan.has_choice() {
+            return None;
+        }
+        let retries = plan.traffic().and_then(|traffic| traffic.retries.as_ref());
+        let Again::After(pause) = retry::again(retries, self.count, repeatable.idempotent, ended, fastrand::f64()) else { return None };
+        if self.deadline.is_some_and(|deadline| Instant::now() + pause >= deadline) {
+            return None;
+        }
+        if !self.budget.take(&budget_rules(plan), worker.now()) {
+            return None;
+        }
+        self.count += 1;
+        worker.shared.telemetry.retried(&self.destination);
+        Some(pause)
+    }
+
+    /// Whether this is another try of what was begun before.
+    pub(crate) fn is_repeated(&self) -> bool {
+        self.count > 0 || self.fresh
+    }
+}
+
+fn budget_rules(plan: &Plan) -> RetryBudget {
+    let retries = plan.traffic().and_then(|traffic| traffic.retries.as_ref());
+    retries.map(|retries| retries.budget.clone()).unwrap_or_default()
+}
+
+/// The last try's reject, in the terms of the request.
+fn finally(reject: Reject, plan: &Plan) -> Fault {
+    let generation = if reject.generation == 0 { plan.snapshot.generation } else { reject.generation };
+    Reject { generation, ..reject }.into()
+}
+
+/// Counts a request at its endpoint from its start to its end, whatever that is.
+#[derive(Debug)]
+pub(crate) struct InFlight<'w> {
+    worker: &'w Worker,
+    endpoint: Arc<Endpoint>,
+    began_nanos: u64,
+    latency_nanos: Option<u64>,
+}
+
+impl<'w> InFlight<'w> {
+    pub(crate) fn begin(worker: &'w Worker, endpoint: &Arc<Endpoint>) -> Self {
+        balance::started(endpoint);
+        Self { worker, endpoint: endpoint.clone(), began_nanos: worker.now_nanos(), latency_nanos: None }
+    }
+
+    /// The head of the answer is there.
+    pub(crate) fn answered(&mut self) {
+        self.latency_nanos = Some(self.worker.now_nanos().saturating_sub(self.began_nanos));
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        balance::finished(&self.endpoint, self.latency_nanos, self.worker.now_nanos());
+    }
+}

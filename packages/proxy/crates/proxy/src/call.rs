@@ -1,0 +1,127 @@
+//! One request on its way: who asks, what is asked, what goes back. The storage is that of a connection or stream and reused by its requests.
+//! Made by `http1` and `mesh::server`; read and filled by every stage of `request`.
+
+use std::{rc::Rc, sync::Arc};
+
+use plait_http1::Framing;
+use plait_model::{DestinationKey, Peer, RequestHead, ResponseHead, Workload};
+use plait_telemetry::{Direction, Record};
+
+use crate::{answer::Answer, heads::write_request, pump::Kept, source::Source, worker::Worker};
+
+/// One request on its way.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) worker: Rc<Worker>,
+    /// The workload beside us, as the newest snapshot has it.
+    pub(crate) workload: Arc<Workload>,
+    pub(crate) direction: Direction,
+    /// Who asks.
+    pub(crate) peer: Peer,
+    /// What is asked.
+    pub(crate) head: RequestHead,
+    pub(crate) wish: Wish,
+    /// Inbound: the port of the process. Outbound: that of the destination, where a bind or CONNECT fixed it.
+    pub(crate) port: Option<u16>,
+    /// Outbound: the destination that a bind or CONNECT fixed; else the head's authority names it.
+    pub(crate) fixed: Option<DestinationKey>,
+    pub(crate) body: Source,
+    pub(crate) answer: Answer,
+    /// The head of the answer, as it came from upstream and as filters left it.
+    pub(crate) response: ResponseHead,
+    /// The beginning of the body, for another try and for mirrors.
+    pub(crate) kept: Kept,
+    /// The last authority and what it stands for.
+    pub(crate) named: Option<(String, DestinationKey, u16)>,
+}
+
+/// What the caller wants beside an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// An answer.
+    Answer {
+        /// How the body ends.
+        framing: Framing,
+        /// It waits for 100 before it sends the body.
+        expects_continue: bool,
+    },
+    /// To go on in another protocol; its name.
+    Upgrade(Box<str>),
+    /// Opaque bytes both ways.
+    Tunnel,
+}
+
+impl Wish {
+    /// How the body of the request ends, as far as the upstream is told.
+    pub(crate) fn framing(&self) -> Framing {
+        match self {
+            Self::Answer { framing, .. } => *framing,
+            Self::Upgrade(_) => Framing::None,
+            Self::Tunnel => Framing::UntilClose,
+        }
+    }
+
+    /// Length of the body where it is known.
+    pub(crate) fn length(&self) -> Option<u64> {
+        match self.framing() {
+            Framing::Length(length) => Some(length),
+            Framing::None | Framing::Chunked | Framing::UntilClose => None,
+        }
+    }
+}
+
+impl Call {
+    /// Takes what the newest snapshot says of the workload beside us; a workload that is gone stays as it was.
+    pub(crate) fn refresh(&mut self) {
+        if let Some(newest) = self.worker.shared.world.load().workloads.get(&*self.workload.key) {
+            self.workload = newest.clone();
+        }
+    }
+
+    /// What was read as a request of HTTP goes to a port that speaks something else: head and all that follows are bytes.
+    pub(crate) fn tunnel_the_rest(&mut self) {
+        let mut head = Vec::new();
+        write_request(&mut head, &self.head, self.wish.framing(), None);
+        self.kept.push(&head);
+        self.wish = Wish::Tunnel;
+        self.body.restart(Framing::UntilClose);
+        self.answer.tunnel_silently();
+    }
+
+    pub(crate) fn new(
+        worker: Rc<Worker>,
+        workload: Arc<Workload>,
+        (direction, peer): (Direction, Peer),
+        body: Source,
+        answer: Answer,
+    ) -> Self {
+        Self {
+            worker,
+            workload,
+            direction,
+            peer,
+            head: RequestHead::default(),
+            wish: Wish::Tunnel,
+            port: None,
+            fixed: None,
+            body,
+            answer,
+            response: ResponseHead::default(),
+            kept: Kept::default(),
+            named: None,
+        }
+    }
+
+    /// The record of its connection's requests.
+    pub(crate) fn record(&self, protocol: plait_telemetry::Protocol) -> Record {
+        let source = match (self.direction, &self.peer.identity) {
+            (Direction::Outbound, _) => self.workload.key.clone(),
+            (Direction::Inbound, Some(identity)) => format!("{}/{}", identity.namespace(), identity.service_account()).into(),
+            (Direction::Inbound, None) => "".into(),
+        };
+        let mut record = Record::new(self.direction, protocol, source);
+        record.tls = self.direction == Direction::Inbound && self.peer.identity.is_some();
+        record.peer.clone_from(&self.peer.identity);
+        record
+    }
+}

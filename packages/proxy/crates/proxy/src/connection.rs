@@ -1,0 +1,140 @@
+//! One connection from its first byte: who is there, what is spoken, and which line serves it. Called by `listener`.
+
+use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+
+use http::Method;
+use plait_decide::detect::{self, Detected};
+use plait_http1::Framing;
+use plait_model::{Bind, Lookup, Peer, Protocol, Workload};
+use plait_telemetry::{Direction, Record};
+use tokio::net::TcpStream;
+
+use crate::{
+    answer::{Answer, Opening},
+    call::{Call, Wish},
+    http1,
+    io::halves,
+    mesh, outbound, request,
+    source::Source,
+    worker::Worker,
+};
+
+/// A stranger at the inbound port that says nothing is closed after this.
+const FIRST_BYTE: Duration = Duration::from_secs(10);
+/// On a port whose protocol is not declared, a client that says nothing for so long waits for the server to speak first.
+const SPEAKS_FIRST: Duration = Duration::from_millis(100);
+
+/// Where a connection came in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Entrance {
+    /// Calls of our own workload: forward proxy, or Host header.
+    Outbound,
+    /// Calls of our own workload to one destination.
+    Bound(Bind),
+    /// Calls to our own workload.
+    Inbound,
+}
+
+/// What a client was heard to speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    Http,
+    Bytes,
+    /// It closed without a word.
+    Nothing,
+}
+
+/// Serves a connection to its end.
+pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, from: SocketAddr, (workload, entrance): (Arc<Workload>, Entrance)) {
+    match entrance {
+        Entrance::Outbound => {
+            let (mut call, mut record) = plaintext(worker, stream, from, workload, Direction::Outbound, Opening::Connect);
+            http1::serve(&mut call, &mut record).await;
+        }
+        Entrance::Bound(bind) => bound(worker, stream, from, workload, bind).await,
+        Entrance::Inbound => match tokio::time::timeout(FIRST_BYTE, plait_net::first_byte(&stream)).await {
+            Ok(Ok(Some(0x16))) => mesh::server::serve(worker, stream, from).await,
+            Ok(Ok(Some(_))) => stranger(worker, stream, from, workload).await,
+            Ok(Ok(None) | Err(_)) | Err(_) => {}
+        },
+    }
+}
+
+fn plaintext(
+    worker: Rc<Worker>,
+    stream: TcpStream,
+    from: SocketAddr,
+    workload: Arc<Workload>,
+    direction: Direction,
+    opening: Opening,
+) -> (Call, Record) {
+    let (input, output) = halves(stream);
+    let peer = Peer { identity: (direction == Direction::Outbound).then(|| workload.identity.clone()), address: from.ip() };
+    let call = Call::new(worker, workload, (direction, peer), Source::http1(input, Framing::None), Answer::http1(output, opening));
+    let record = call.record(plait_telemetry::Protocol::Http1);
+    (call, record)
+}
+
+/// A local port for one destination.
+async fn bound(worker: Rc<Worker>, stream: TcpStream, from: SocketAddr, workload: Arc<Workload>, bind: Bind) {
+    let (mut call, mut record) = plaintext(worker, stream, from, workload, Direction::Outbound, Opening::Silent);
+    let protocol = match outbound::discover(&call, &bind.destination).await {
+        Ok((_, Lookup::Known(destination))) => destination.port(bind.port).map_or(Protocol::Tcp, |port| port.protocol),
+        // The line of a tunnel finds the same, and records why the connection closes.
+        Ok((_, Lookup::Unknown)) | Err(_) => Protocol::Tcp,
+    };
+    call.fixed = Some(bind.destination);
+    call.port = Some(bind.port);
+    converse(&mut call, &mut record, protocol, &bind.authority).await;
+}
+
+/// A caller of our workload without mutual TLS: judged as one without identity, and told so where it speaks HTTP.
+async fn stranger(worker: Rc<Worker>, stream: TcpStream, from: SocketAddr, workload: Arc<Workload>) {
+    let only = match workload.ports.as_slice() {
+        [only] => Some((only.port, only.protocol)),
+        _ => None,
+    };
+    let (mut call, mut record) = plaintext(worker, stream, from, workload, Direction::Inbound, Opening::Silent);
+    call.port = only.map(|(port, _)| port);
+    // It came as it is: nothing declared is taken for granted.
+    let _ = only;
+    converse(&mut call, &mut record, Protocol::Auto, "").await;
+}
+
+async fn converse(call: &mut Call, record: &mut Record, protocol: Protocol, authority: &str) {
+    match speaks(call, protocol).await {
+        Speaks::Http => http1::serve(call, record).await,
+        Speaks::Nothing => {}
+        Speaks::Bytes => {
+            call.wish = Wish::Tunnel;
+            call.body.restart(Framing::UntilClose);
+            call.head.method = Method::CONNECT;
+            call.head.authority.push_str(authority);
+            request::serve(call, record).await;
+        }
+    }
+}
+
+/// What the client speaks: as declared, else by its first bytes.
+pub(crate) async fn speaks(call: &mut Call, declared: Protocol) -> Speaks {
+    match declared {
+        Protocol::Http => return Speaks::Http,
+        Protocol::Tcp => return Speaks::Bytes,
+        Protocol::Auto => {}
+    }
+    let Some(input) = call.body.input() else { return Speaks::Nothing };
+    let limit = tokio::time::Instant::now() + SPEAKS_FIRST;
+    loop {
+        match detect::protocol(input.buffer.data()) {
+            Detected::Http1 => return Speaks::Http,
+            Detected::Tls | Detected::Http2 | Detected::Opaque => return Speaks::Bytes,
+            Detected::NeedMore => {}
+        }
+        match tokio::time::timeout_at(limit, input.fill(0)).await {
+            Ok(Ok(count)) if count > 0 => {}
+            // It waits for the server, or sends a word at a time: bytes are always right.
+            Err(_) => return Speaks::Bytes,
+            Ok(_) => return Speaks::Nothing,
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! One try, from its first byte to its last: the body goes up while the answer comes down. Called by `attempt`.
+//! The answer may come before the body has gone; a caller that leaves ends it; what cannot be whole is visibly broken.
+
+use std::{
+    cell::Cell,
+    pin::{Pin, pin},
+    rc::Rc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use plait_decide::{retry::Ended, rewrite};
+use plait_model::{Reason, ResponseHead};
+use plait_telemetry::Outcome;
+
+use crate::{
+    answer::Answer,
+    attempt::{InFlight, Repeatable, Stop, Tries},
+    call::{Call, Wish},
+    failed::{Failed, Fault},
+    hop::Hop,
+    inbound::{Revocable, revoked},
+    plan::{Plan, Target},
+    pump::{Kept, Stuck, pump},
+    reject::Reject,
+    sink::Sink,
+    source::{Broken, Source},
+    upstream::{self, Arrived, Awaited, Begun, Outgoing, Response, Upstream},
+    worker::Worker,
+};
+
+/// An open tunnel or upgrade through which nothing moves is closed after this.
+const IDLE_TUNNEL: Duration = Duration::from_secs(3600);
+
+/// How the caller's half ended.
+#[derive(Debug)]
+enum Sent {
+    /// All of it went up.
+    Whole,
+    /// The upstream takes no more; its answer may be there already.
+    Refused(Broken),
+    /// The caller broke off, or sent what is no body.
+    Broken(Broken),
+    /// The caller left while it waited.
+    Gone,
+}
+
+/// How far both halves came; read also when either was cancelled.
+#[derive(Debug, Default)]
+struct Progress {
+    sent: Cell<u64>,
+    received: Cell<u64>,
+    whole: Cell<bool>,
+}
+
+/// The caller's half, under way.
+struct Up<'f, F> {
+    sending: Pin<&'f mut F>,
+    open: bool,
+}
+
+/// The upstream's half.
+struct Down<'c> {
+    plan: &'c Plan,
+    wish: &'c Wish,
+    progress: &'c Progress,
+    response: &'c mut ResponseHead,
+    answer: &'c mut Answer,
+}
+
+/// Sends the request and brings the answer back.
+pub(crate) async fn run(
+    call: &mut Call,
+    (upstream, hop): (Upstream, &Hop),
+    plan: &Plan,
+    tries: &mut Tries,
+    outcome: &mut Outcome<'_>,
+) -> Result<(), Stop> {
+    let worker = Rc::clone(&call.worker);
+    let mut in_flight = hop.endpoint.as_ref().map(|endpoint| InFlight::begin(&worker, endpoint));
+    let asked = Outgoing { head: &call.head, wish: &call.wish, generation: plan.snapshot.generation };
+    let Begun { mut sink, mut awaited, _busy } = upstream.begin(asked)?;
+    if !tries.continued && matches!(call.wish, Wish::Answer { expects_continue: true, .. }) {
+        tries.continued = true;
+        call.answer.interim(&ResponseHead { status: 100, ..Default::default() }).await.map_err(|_| Stop::Over(Fault::Caller))?;
+    }
+    // What was sent before is sent again; a tunnel may have begun with bytes that were read already.
+    let again = if tries.is_repeated() || call.wish == Wish::Tunnel { call.kept.whole() } else { None };
+    let progress = Progress::default();
+    let ended = {
+        let watched = matches!(call.wish, Wish::Answer { .. });
+        let sending = pin!(send(&mut call.body, &mut sink, (&call.kept, again), &progress, watched));
+        let mut up = Up { sending, open: true };
+        let mut down = Down { plan, wish: &call.wish, progress: &progress, response: &mut call.response, answer: &mut call.answer };
+        let lost = lost(&worker, plan, &call.workload.key, (&call.peer, call.port.unwrap_or_default()), asked);
+        let brought = async {
+            let mut response = down.head(&mut awaited, asked, &worker, &mut up).await?;
+            if let Some(in_flight) = &mut in_flight {
+                in_flight.answered();
+            }
+            let repeatable = Repeatable { idempotent: asked.head.method.is_idempotent(), whole: call.kept.is_whole() };
+            down.judge(&response, repeatable, tries, &worker)?;
+            down.begin(&response)?;
+            down.body(&mut response, &mut up, lost).await?;
+            Ok(response)
+        };
+        brought.await
+    };
+    outcome.sent_bytes += progress.sent.get();
+    outcome.received_bytes += progress.received.get();
+    let response: Response = ended.inspect_err(|stop| note_refusal(stop, hop, &worker))?;
+    outcome.status = call.response.status;
+    if !progress.whole.get() {
+        // The rest of the caller's body is still on its way: nothing may be read behind it.
+        call.answer.close();
+    } else if response.said.keep_alive && !response.opened {
+        upstream::keep(&worker, hop, sink, response.body);
+    }
+    Ok(())
+}
+
+/// An endpoint whose sidecar cannot reach its process is passed over for a while.
+fn note_refusal(stop: &Stop, hop: &Hop, worker: &Worker) {
+    if let (Stop::Failed(Failed { ended: Ended::Undelivered, .. }), Some(endpoint)) = (stop, &hop.endpoint) {
+        plait_decide::balance::refused(endpoint, worker.now_nanos());
+    }
+}
+
+/// Moves the caller's half. `watched`: afterwards it is noticed when the caller leaves.
+async fn send(body: &mut Source, sink: &mut Sink, (kept, again): (&Kept, Option<Bytes>), progress: &Progress, watched: bool) -> Sent {
+    if let Some(again) = again.filter(|again| !again.is_empty()) {
+        if let Err(error) = sink.bytes(again, false).await {
+            return Sent::Refused(error);
+        }
+    }
+    match pump(body, sink, Some(kept), &progress.sent).await {
+        Err(Stuck::Source(error)) => return Sent::Broken(error),
+        Err(Stuck::Sink(error)) => return Sent::Refused(error),
+        Ok(()) => progress.whole.set(true),
+    }
+    match body.input().filter(|_| watched) {
+        None => Sent::Whole,
+        Some(input) => {
+            input.gone().await;
+            Sent::Gone
+        }
+    }
+}
+
+/// Resolves when the permit of the request no longer holds.
+async fn lost(
+    worker: &Worker,
+    plan: &Plan,
+    workload: &std::sync::Arc<str>,
+    (peer, port): (&plait_model::Peer, u16),
+    asked: Outgoing<'_>,
+) -> Reject {
+    let Target::Process(_, permit) = &plan.target else { return std::future::pending().await };
+    let head = (*asked.wish != Wish::Tunnel).then_some(asked.head);
+    let given = Revocable { world: &worker.shared.world, workload, peer, port, head };
+    revoked(given, permit).await
+}
+
+impl Down<'_> {
+    /// Waits for the head of the answer; interim heads are passed on.
+    async fn head<F: Future<Output = Sent>>(
+        &mut self,
+        awaited: &mut Awaited,
+        asked: Outgoing<'_>,
+        worker: &Worker,
+        up: &mut Up<'_, F>,
+    ) -> Result<Response, Stop> {
+        let limits = worker.limits();
+        loop {
+            tokio::select! {
+                biased;
+                arrived = awaited.next(asked, &limits, self.response) => match arrived? {
+                    Arrived::Final(response) => return Ok(*response),
+                    // 100 was ours to give; 101 is final.
+                    Arrived::Interim if self.response.status > 101 => {
+                        self.answer.interim(self.response).await.map_err(|_| Stop::Over(Fault::Caller))?;
+                    }
+                    Arrived::Interim => {}
+                },
+                sent = up.sending.as_mut(), if up.open => match sent {
+                    Sent::Whole | Sent::Refused(_) => up.open = false,
+                    Sent::Broken(error) => return Err(Stop::Over(caller_broke(&error, self.plan))),
+                    Sent::Gone => return Err(Stop::Over(Fault::Caller)),
+                },
+                () = self.answer.taken_back() => return Err(Stop::Over(Fault::Caller)),
+            }
+        }
+    }
+
+    /// Whether this answer is the one: not when another proxy made it and nothing was delivered, nor when the user wants it tried again.
+    fn judge(&self, response: &Response, repeatable: Repeatable, tries: &mut Tries, worker: &Worker) -> Result<(), Stop> {
+        if let Some(reject) = response.reject.clone() {
+            if !reject.delivered && reject.reason.is_of_the_place() {
+                return Err(Stop::Failed(Failed::undelivered(reject)));
+            }
+            return Err(Stop::Over(reject.into()));
+        }
+        match tries.again(worker, self.plan, repeatable, (Ended::Status(self.response.status), false)) {
+            Some(pause) => Err(Stop::Again(pause)),
+            None => Ok(()),
+        }
+    }
+
+    /// Applies the filters of the answer and begins it.
+    fn begin(&mut self, response: &Response) -> Result<(), Stop> {
+        for filters in self.plan.filters() {
+            if let Some(modifier) = &filters.response_headers {
+                rewrite::modify(modifier, &mut self.response.headers);
+            }
+        }
+        let begun = match self.wish {
+            Wish::Upgrade(_) if response.opened => self.answer.upgraded(self.response),
+            Wish::Tunnel if response.opened => self.answer.tunnelled(),
+            Wish::Answer { .. } | Wish::Upgrade(_) | Wish::Tunnel => {
+                self.answer.head(self.response, response.said.framing, response.said.length)
+            }
+        };
+        begun.map_err(|_| Stop::Over(Fault::Caller))
+    }
+
+    /// Moves the body of the answer, and what is left of the caller's half.
+    async fn body<F: Future<Output = Sent>>(
+        &mut self,
+        response: &mut Response,
+        up: &mut Up<'_, F>,
+        lost: impl Future<Output = Reject>,
+    ) -> Result<(), Stop> {
+        let (plan, progress, opened) = (self.plan, self.progress, response.opened);
+        let Some(sink) = self.answer.sink() else { return Err(Stop::Over(Fault::Caller)) };
+        let mut receiving = pin!(pump(&mut response.body, sink, None, &progress.received));
+        let mut lost = pin!(lost);
+        let mut idle = pin!(stalled(progress, opened));
+        let mut received = false;
+        loop {
+            tokio::select! {
+                biased;
+                moved = &mut receiving, if !received => match moved {
+                    Ok(()) if !opened || !up.open => return Ok(()),
+                    Ok(()) => received = true,
+                    Err(Stuck::Source(error)) => return Err(truncated(upstream::broke(&error, plan.snapshot.generation).reject)),
+                    Err(Stuck::Sink(_)) => return Err(Stop::Over(Fault::Caller)),
+                },
+                sent = up.sending.as_mut(), if up.open => match sent {
+                    Sent::Whole if received => return Ok(()),
+                    Sent::Whole => up.open = false,
+                    // An answer may go on without the rest of its request; opaque bytes may not.
+                    Sent::Refused(error) if opened => return Err(truncated(upstream::broke(&error, plan.snapshot.generation).reject)),
+                    Sent::Refused(_) => up.open = false,
+                    Sent::Broken(_) | Sent::Gone => return Err(Stop::Over(Fault::Caller)),
+                },
+                reject = &mut lost => return Err(truncated(reject)),
+                () = &mut idle => {
+                    let detail = format!("nothing moved for {IDLE_TUNNEL:?}");
+                    return Err(truncated(Reject { detail, ..Reject::new(Reason::UpstreamReset, plan.snapshot.generation) }));
+                }
+            }
+        }
+    }
+}
+
+/// Resolves when nothing moved through an open tunnel for long; never for an answer.
+async fn stalled(progress: &Progress, opened: bool) {
+    if !opened {
+        return std::future::pending().await;
+    }
+    loop {
+        let before = (progress.sent.get(), progress.received.get());
+        tokio::time::sleep(IDLE_TUNNEL).await;
+        if before == (progress.sent.get(), progress.received.get()) {
+            return;
+        }
+    }
+}
+
+fn truncated(reject: Reject) -> Stop {
+    Stop::Over(Fault::Truncated(Box::new(reject)))
+}
+
+/// What is no body is told so; a caller that is gone is told nothing.
+fn caller_broke(error: &Broken, plan: &Plan) -> Fault {
+    match error {
+        Broken::Framing(plait_http1::Error::Truncated) | Broken::Io(_) | Broken::Stream(_) => Fault::Caller,
+        Broken::Framing(error) => {
+            Reject { detail: error.to_string(), delivered: true, ..Reject::new(Reason::BadRequest, plan.snapshot.generation) }.into()
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! How a try, or a whole request, failed. Made by `upstream`, `exchange` and `plan`; `attempt` decides by it, `request` answers with it.
+
+use plait_decide::retry::Ended;
+
+use crate::reject::Reject;
+
+/// Why a try has no answer.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    /// What may be done about it.
+    pub(crate) ended: Ended,
+    /// What the caller is told if nothing is done.
+    pub(crate) reject: Reject,
+    /// The connection had been idle and was closed under the request: not the endpoint's fault.
+    pub(crate) stale: bool,
+}
+
+impl Failed {
+    pub(crate) fn undelivered(reject: Reject) -> Self {
+        Self { ended: Ended::Undelivered, reject, stale: false }
+    }
+
+    pub(crate) fn broken(reject: Reject) -> Self {
+        Self { ended: Ended::Broken, reject: Reject { delivered: true, ..reject }, stale: false }
+    }
+}
+
+/// How a request ended that got no whole answer.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// The mesh answers itself.
+    Reject(Box<Reject>),
+    /// The caller is gone, or sent what cannot be read: nobody is there to answer.
+    Caller,
+    /// The answer had begun and cannot be whole.
+    Truncated(Box<Reject>),
+}
+
+impl From<Reject> for Fault {
+    fn from(reject: Reject) -> Self {
+        Self::Reject(Box::new(reject))
+    }
+}

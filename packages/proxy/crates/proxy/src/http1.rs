@@ -1,0 +1,199 @@
+//! Serves a connection of HTTP/1.1: reads head after head, hands each to `request`, and closes when it must.
+//! Called by `connection`. What cannot be read is answered once, and the connection closed: nobody may guess where the next request begins.
+
+use std::time::Duration;
+
+use http::Method;
+use plait_http1::{Framing, parse_request};
+use plait_model::{Headers, Lookup, Protocol, Reason};
+use plait_telemetry::{Direction, Outcome, Record};
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    answer::{Form, Opening},
+    call::{Call, Wish},
+    connection::{self, Speaks},
+    heads::{Asked, read_request},
+    outbound,
+    reject::Reject,
+    request,
+};
+
+/// A head must be whole this long after its first byte.
+const HEAD: Duration = Duration::from_secs(30);
+/// A connection without a request is closed after this.
+const IDLE: Duration = Duration::from_secs(3600);
+/// What a caller still sends is read this long before the connection closes, so that the answer is not lost to a reset.
+const LINGER: Duration = Duration::from_secs(1);
+/// And so much of it.
+const LINGER_BYTES: usize = 256 * 1024;
+
+/// What ended the wait for a head.
+enum Head {
+    Read(Asked, Option<Box<str>>),
+    /// The caller closed, or was silent too long, or we are stopping: nothing is owed to it.
+    Closed,
+    Bad(Reason, String),
+}
+
+/// Serves the connection to its end.
+pub(crate) async fn serve(call: &mut Call, record: &mut Record) {
+    loop {
+        let (asked, upgrade) = match head(call).await {
+            Head::Read(asked, upgrade) => (asked, upgrade),
+            Head::Closed => return,
+            Head::Bad(reason, detail) => return refuse(call, record, reason, detail).await,
+        };
+        let draining = call.worker.shared.drain.has_begun();
+        call.answer.restart(Form {
+            minor_version: asked.minor_version,
+            head_only: call.head.method == Method::HEAD,
+            close: draining || !asked.keep_alive,
+            opening: Opening::Connect,
+        });
+        call.body.restart(asked.framing);
+        call.wish = match upgrade {
+            Some(protocol) => Wish::Upgrade(protocol),
+            None => Wish::Answer { framing: asked.framing, expects_continue: asked.expect_continue },
+        };
+        call.refresh();
+        if call.head.method == Method::CONNECT {
+            if !connect(call, record).await {
+                return;
+            }
+            continue;
+        }
+        request::serve(call, record).await;
+        if call.answer.closes() {
+            return linger(call).await;
+        }
+        if flush(call).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn head(call: &mut Call) -> Head {
+    let limits = call.worker.limits();
+    let mut draining = call.worker.shared.drain.watch();
+    let Some(input) = call.body.input() else { return Head::Closed };
+    let mut limit = Instant::now() + if input.buffer.is_empty() { IDLE } else { HEAD };
+    loop {
+        if !input.buffer.is_empty() {
+            match parse_request(input.buffer.data(), &limits) {
+                Ok(Some(parsed)) => {
+                    let mut upgrade = None;
+                    let asked = read_request(&parsed, &mut call.head, &mut upgrade);
+                    let length = parsed.head_len;
+                    input.buffer.consume(length);
+                    return match asked {
+                        Ok(asked) => Head::Read(asked, upgrade),
+                        Err(error) => Head::Bad(Reason::BadRequest, error.to_string()),
+                    };
+                }
+                Ok(None) => {}
+                Err(error) if error.status() == 431 => return Head::Bad(Reason::HeadTooLarge, error.to_string()),
+                Err(error) => return Head::Bad(Reason::BadRequest, error.to_string()),
+            }
+        }
+        let first = input.buffer.is_empty();
+        let filled = tokio::select! {
+            biased;
+            filled = timeout_at(limit, input.fill(limits.head_bytes)) => filled,
+            () = draining.begun(), if first => return Head::Closed,
+        };
+        match filled {
+            Ok(Ok(count)) if count > 0 => {}
+            Err(_) if !first => return Head::Bad(Reason::BadRequest, "the head did not come in time".into()),
+            Ok(Ok(_) | Err(_)) | Err(_) => return Head::Closed,
+        }
+        if first {
+            limit = Instant::now() + HEAD;
+        }
+    }
+}
+
+/// Answers what cannot be read, and closes.
+async fn refuse(call: &mut Call, record: &mut Record, reason: Reason, detail: String) {
+    call.answer.restart(Form { minor_version: 1, head_only: false, close: true, opening: Opening::Connect });
+    {
+        let telemetry = call.worker.shared.telemetry.clone();
+        let mut outcome = Outcome::begin(&telemetry, record);
+        outcome.rejected(reason, None);
+        let reject = Reject { detail, ..Reject::new(reason, call.worker.shared.world.load().generation) };
+        if call.answer.reject(&reject, true).await.is_err() {
+            return;
+        }
+    }
+    linger(call).await;
+}
+
+async fn flush(call: &mut Call) -> Result<(), crate::source::Broken> {
+    match call.answer.sink() {
+        Some(sink) => sink.flush().await,
+        None => Ok(()),
+    }
+}
+
+/// Writes what waits, says that nothing follows, and reads what still comes for a moment.
+async fn linger(call: &mut Call) {
+    let aborted = call.answer.is_aborted();
+    let Some(output) = call.answer.sink().and_then(|sink| sink.output()) else { return };
+    if aborted || output.close().await.is_err() {
+        return;
+    }
+    let Some(input) = call.body.input() else { return };
+    let limit = Instant::now() + LINGER;
+    let mut left = LINGER_BYTES;
+    while left > 0 {
+        let waiting = input.buffer.data().len();
+        input.buffer.consume(waiting);
+        left = left.saturating_sub(waiting);
+        match timeout_at(limit, input.fill(0)).await {
+            Ok(Ok(count)) if count > 0 => {}
+            _ => return,
+        }
+    }
+}
+
+/// A CONNECT of our own workload. To a port that speaks HTTP, requests follow in the tunnel: true = the connection goes on with them.
+async fn connect(call: &mut Call, record: &mut Record) -> bool {
+    call.wish = Wish::Tunnel;
+    call.body.restart(Framing::UntilClose);
+    if call.direction == Direction::Inbound {
+        refuse(call, record, Reason::BadRequest, "CONNECT is for forward proxies".into()).await;
+        return false;
+    }
+    let spoken = match outbound::named(call) {
+        Ok((key, port)) => match outbound::discover(call, &key).await {
+            Ok((_, Lookup::Known(destination))) => destination.port(port).map(|found| (found.protocol, key, port)),
+            _ => None,
+        },
+        Err(_) => None,
+    };
+    // What is unknown, refused or opaque takes the line of every tunnel, and gets its answer there.
+    let Some((protocol @ (Protocol::Http | Protocol::Auto), key, port)) = spoken else {
+        request::serve(call, record).await;
+        linger(call).await;
+        return false;
+    };
+    if call.answer.tunnelled().is_err() || flush(call).await.is_err() {
+        return false;
+    }
+    let authority = std::mem::take(&mut call.head.authority);
+    call.answer.restart(Form { minor_version: 1, head_only: false, close: false, opening: Opening::Silent });
+    match connection::speaks(call, protocol).await {
+        Speaks::Http => {
+            (call.fixed, call.port) = (Some(key), Some(port));
+            true
+        }
+        Speaks::Bytes => {
+            call.head.authority = authority;
+            call.head.headers = Headers::default();
+            request::serve(call, record).await;
+            linger(call).await;
+            false
+        }
+        Speaks::Nothing => false,
+    }
+}

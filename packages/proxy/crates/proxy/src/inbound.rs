@@ -1,0 +1,93 @@
+//! What a request to our own workload comes to: whether its caller may, and the port of the process. Called by `request`; sends nothing.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use plait_decide::authorize::{Denial, Permit, judge};
+use plait_model::{Peer, Reason, RequestHead, Snapshot, World};
+use plait_telemetry::Outcome;
+
+use crate::{
+    call::{Call, Wish},
+    failed::Fault,
+    plan::{Plan, Target},
+    reject::Reject,
+};
+
+/// Decides.
+pub(crate) fn decide(call: &mut Call, outcome: &mut Outcome<'_>) -> Result<Plan, Fault> {
+    let snapshot = call.worker.shared.world.load_full();
+    outcome.generation = snapshot.generation;
+    let Some(workload) = snapshot.workloads.get(&*call.workload.key).cloned() else {
+        let detail = format!("Workload {} is gone", call.workload.key);
+        return Err(Reject { detail, ..Reject::new(Reason::UpstreamUnreachable, snapshot.generation) }.into());
+    };
+    let port = call.port.and_then(|number| workload.port(number));
+    let Some(port) = port else {
+        let detail = format!("Workload {} has no port {}", workload.key, call.port.unwrap_or_default());
+        return Err(Reject { detail, ..Reject::new(Reason::PortNotFound, snapshot.generation) }.into());
+    };
+    outcome.destination = if port.service.is_empty() { workload.key.clone() } else { port.service.clone() };
+    let address = SocketAddr::new(workload.address, port.port);
+    call.workload = workload;
+    let permit = permitted(call, &snapshot, outcome)?;
+    Ok(Plan { snapshot, target: Target::Process(address, permit), rule: None, share: 0, mirrors: Vec::new() })
+}
+
+fn permitted(call: &Call, snapshot: &Snapshot, outcome: &mut Outcome<'_>) -> Result<Permit, Fault> {
+    let judgement = judge(&call.workload, &snapshot.mesh, &call.peer, call.port.unwrap_or_default(), http(call));
+    for policy in &judgement.dry_run_denials {
+        outcome.would_be_denied(policy);
+        call.worker.shared.telemetry.dry_run_denied(policy, &call.workload.key);
+    }
+    match judgement.result {
+        Ok(permit) => {
+            if let Some((policy, _)) = permit.by() {
+                outcome.permitted(policy);
+            }
+            Ok(permit)
+        }
+        Err(denial) => Err(refusal(denial, &call.peer, snapshot.generation).into()),
+    }
+}
+
+fn http(call: &Call) -> Option<&RequestHead> {
+    (call.wish != Wish::Tunnel).then_some(&call.head)
+}
+
+/// What a permit was given for.
+#[derive(Debug)]
+pub(crate) struct Revocable<'c> {
+    pub(crate) world: &'c World,
+    pub(crate) workload: &'c Arc<str>,
+    pub(crate) peer: &'c Peer,
+    pub(crate) port: u16,
+    pub(crate) head: Option<&'c RequestHead>,
+}
+
+/// Resolves with the refusal when a permit given before no longer holds.
+pub(crate) async fn revoked(given: Revocable<'_>, permit: &Permit) -> Reject {
+    let Revocable { world, workload, peer, port, head } = given;
+    let mut changes = world.changes();
+    let mut epoch = permit.epoch();
+    loop {
+        let snapshot = world.load_full();
+        let Some(workload) = snapshot.workloads.get(&**workload) else {
+            let detail = format!("Workload {workload} is gone");
+            return Reject { detail, ..Reject::new(Reason::PolicyDenied, snapshot.generation) };
+        };
+        if workload.policy_epoch != epoch {
+            epoch = workload.policy_epoch;
+            if let Err(denial) = judge(workload, &snapshot.mesh, peer, port, head).result {
+                return refusal(denial, peer, snapshot.generation);
+            }
+        }
+        if changes.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+    }
+}
+
+fn refusal(denial: Denial, peer: &Peer, generation: u64) -> Reject {
+    let Denial { reason, object, text } = denial;
+    Reject { object, detail: text, identity: peer.identity.clone(), ..Reject::new(reason, generation) }
+}

@@ -1,0 +1,149 @@
+//! The two halves of a TCP connection that carries HTTP/1.1 or opaque bytes, each with its buffer.
+//! Used by bodies, heads and tunnels; knows nothing of what the bytes mean.
+
+use std::{
+    cell::RefCell,
+    io::{self, IoSlice},
+    task::{Context, Poll},
+};
+
+use plait_net::Buffer;
+use tokio::{
+    io::AsyncWriteExt,
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+};
+
+/// Written at once at the latest when so much waits: a socket buffer takes it in one call.
+const FULL: usize = 64 * 1024;
+/// Buffers larger than this are not kept for the next message.
+const KEPT: usize = 8 * 1024;
+/// Spare buffers that a worker keeps.
+const SPARE: usize = 64;
+/// What a peer may send ahead while we are busy with its last message.
+const AHEAD: usize = 64 * 1024;
+
+thread_local! {
+    static BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Takes a connection apart.
+pub(crate) fn halves(stream: TcpStream) -> (Input, Output) {
+    let (read, write) = stream.into_split();
+    (Input { half: read, buffer: Buffer::default() }, Output { half: write, pending: Vec::new(), written: 0 })
+}
+
+/// What arrives.
+#[derive(Debug)]
+pub(crate) struct Input {
+    half: OwnedReadHalf,
+    pub(crate) buffer: Buffer,
+}
+
+impl Input {
+    /// Receives more behind what waits; 0 = the peer closed.
+    pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>, limit: usize) -> Poll<io::Result<usize>> {
+        self.buffer.poll_fill(&mut self.half, limit, cx)
+    }
+
+    /// As `poll_fill`, waiting.
+    pub(crate) async fn fill(&mut self, limit: usize) -> io::Result<usize> {
+        self.buffer.fill(&mut self.half, limit).await
+    }
+
+    /// Resolves when the peer is gone while it has nothing to say; what it sends ahead is kept, and ends the watch.
+    pub(crate) async fn gone(&mut self) {
+        while self.buffer.is_empty() {
+            match self.fill(AHEAD).await {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// Whether nothing came in and nobody closed: an idle connection that may be used again.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let mut byte = [0];
+        self.buffer.is_empty() && matches!(self.half.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
+/// What leaves. Small writes are gathered until `flush`, so that a head and a short body are one system call.
+/// A write that was cancelled goes on where it stopped.
+#[derive(Debug)]
+pub(crate) struct Output {
+    half: OwnedWriteHalf,
+    pending: Vec<u8>,
+    written: usize,
+}
+
+impl Output {
+    /// The buffer to append to.
+    pub(crate) fn pending(&mut self) -> &mut Vec<u8> {
+        if self.pending.capacity() == 0 {
+            self.pending = BUFFERS.with_borrow_mut(Vec::pop).unwrap_or_default();
+        }
+        &mut self.pending
+    }
+
+    pub(crate) fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.pending.len() >= FULL
+    }
+
+    /// Forgets what was not written: another answer takes its place.
+    pub(crate) fn discard(&mut self) {
+        self.pending.clear();
+        self.written = 0;
+    }
+
+    /// Writes all that waits.
+    pub(crate) async fn flush(&mut self) -> io::Result<()> {
+        while self.written < self.pending.len() {
+            match self.half.write(&self.pending[self.written..]).await? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                count => self.written += count,
+            }
+        }
+        self.written = 0;
+        let mut done = std::mem::take(&mut self.pending);
+        if done.capacity() > 0 && done.capacity() <= KEPT {
+            done.clear();
+            BUFFERS.with_borrow_mut(|spare| {
+                if spare.len() < SPARE {
+                    spare.push(done);
+                }
+            });
+        }
+        Ok(())
+    }
+
+    /// Writes all that waits, and `data` behind it, without copying it.
+    pub(crate) async fn write_through(&mut self, data: &[u8]) -> io::Result<()> {
+        let mut at = 0;
+        while self.written < self.pending.len() {
+            let parts = [IoSlice::new(&self.pending[self.written..]), IoSlice::new(data)];
+            let count = self.half.write_vectored(&parts).await?;
+            if count == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            let head = count.min(self.pending.len() - self.written);
+            self.written += head;
+            at = count - head;
+        }
+        self.flush().await?;
+        self.half.write_all(&data[at..]).await
+    }
+
+    /// Says that nothing more will come.
+    pub(crate) async fn close(&mut self) -> io::Result<()> {
+        self.flush().await?;
+        self.half.shutdown().await
+    }
+}

@@ -1,0 +1,99 @@
+//! The listeners of a worker: those that the workloads of the snapshot ask for, opened and closed as it changes. Called by `worker`.
+
+use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+
+use plait_model::{Map, Workload};
+use tokio::{net::TcpListener, task::JoinHandle};
+
+use crate::{
+    connection::{self, Entrance},
+    shared::Listening,
+    worker::Worker,
+};
+
+/// A listener that could not be opened is tried again after this.
+const AGAIN: Duration = Duration::from_millis(500);
+/// When no connection can be accepted (no descriptors are left), the next try waits so long instead of spinning.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What an address is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Purpose {
+    workload: Arc<str>,
+    entrance: Entrance,
+}
+
+#[derive(Debug)]
+struct Open {
+    purpose: Purpose,
+    accepting: JoinHandle<()>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+/// Follows the snapshot until the drain begins, then closes all listeners.
+pub(crate) async fn follow(worker: &Rc<Worker>, share_ports: bool) {
+    let mut changes = worker.shared.world.changes();
+    let mut open: Map<SocketAddr, Open> = Map::default();
+    loop {
+        let snapshot = worker.shared.world.load_full();
+        let wanted = wanted(snapshot.workloads.values());
+        open.retain(|address, held| wanted.get(address) == Some(&held.purpose));
+        let mut failed = Vec::new();
+        for (address, purpose) in wanted {
+            if open.contains_key(&address) {
+                continue;
+            }
+            match plait_net::listen(address, share_ports) {
+                Ok(listener) => {
+                    let accepting = tokio::task::spawn_local(accept(worker.clone(), listener, purpose.clone()));
+                    open.insert(address, Open { purpose, accepting });
+                }
+                Err(error) => failed.push((address, error.to_string())),
+            }
+        }
+        let again = !failed.is_empty();
+        let listening = Listening { generation: snapshot.generation, open: open.keys().copied().collect(), failed };
+        worker.shared.listening.send_if_modified(|before| std::mem::replace(before, listening.clone()) != listening);
+        tokio::select! {
+            // The world lives as long as we do.
+            _ = changes.changed() => {}
+            () = tokio::time::sleep(AGAIN), if again => {}
+            () = worker.shared.drain.begun() => return,
+        }
+    }
+}
+
+fn wanted<'w>(workloads: impl Iterator<Item = &'w Arc<Workload>>) -> Map<SocketAddr, Purpose> {
+    let mut all = Map::default();
+    for workload in workloads {
+        let purpose = |entrance| Purpose { workload: workload.key.clone(), entrance };
+        all.insert(workload.inbound, purpose(Entrance::Inbound));
+        all.extend(workload.outbound.map(|address| (address, purpose(Entrance::Outbound))));
+        all.extend(workload.binds.iter().map(|bind| (bind.listen, purpose(Entrance::Bound(bind.clone())))));
+    }
+    all
+}
+
+async fn accept(worker: Rc<Worker>, listener: TcpListener, purpose: Purpose) {
+    loop {
+        let (stream, from) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(_) => {
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let snapshot = worker.shared.world.load();
+        let Some(workload) = snapshot.workloads.get(&*purpose.workload) else { continue };
+        if worker.connections() >= snapshot.mesh.limits.connections || stream.set_nodelay(true).is_err() {
+            // Closed at once: the caller's sidecar goes elsewhere.
+            continue;
+        }
+        worker.spawn(connection::serve(worker.clone(), stream, from, (workload.clone(), purpose.entrance.clone())));
+    }
+}

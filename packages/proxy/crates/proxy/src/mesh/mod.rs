@@ -1,0 +1,23 @@
+//! Between proxies: HTTP/2 over mutual TLS, one connection for each worker, source workload and peer. ALPN `plait/1`.
+
+pub(crate) mod client;
+pub(crate) mod server;
+
+use tokio_rustls::rustls::CommonState;
+
+/// Window of a stream: what one slow reader may hold back.
+const STREAM_WINDOW: u32 = 1 << 20;
+/// Window of a connection: what all slow readers of a peer may hold back.
+const CONNECTION_WINDOW: u32 = 16 << 20;
+/// Streams of one connection at a time.
+const STREAMS: u32 = 1000;
+
+/// Version of TLS and key exchange, for people.
+fn cryptography(state: &CommonState) -> (String, String) {
+    let version = match state.protocol_version() {
+        Some(tokio_rustls::rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3".to_owned(),
+        other => format!("{other:?}"),
+    };
+    let group = state.negotiated_key_exchange_group().map(|group| format!("{:?}", group.name())).unwrap_or_default();
+    (version, group)
+}

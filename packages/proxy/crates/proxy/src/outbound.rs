@@ -1,0 +1,190 @@
+//! What a request of our own workload comes to: which destination, which rule, which backend. Called by `request`; sends nothing.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use http::Method;
+use plait_decide::{
+    rewrite,
+    route::{self, RouteChoice},
+};
+use plait_model::{
+    Destination, DestinationKey, DestinationPort, Egress, Lookup, ObjectRef, Protocol, Reason, Rule, Snapshot, split_authority,
+};
+use plait_telemetry::Outcome;
+
+use crate::{
+    call::{Call, Wish},
+    failed::Fault,
+    plan::{Plan, Target, mirrors},
+    reject::Reject,
+    upstream,
+};
+
+/// A request to a destination that was never dialled waits this long for what the control plane says of it.
+const DISCOVERY: Duration = Duration::from_secs(3);
+/// The port of an authority that names none.
+const HTTP_PORT: u16 = 80;
+
+/// What a request comes to.
+#[derive(Debug)]
+pub(crate) enum Decided {
+    /// It is sent on.
+    Go(Box<Plan>),
+    /// The route answers it: the head stands in `Call::response`.
+    Answered,
+}
+
+/// Decides; request filters are applied to the head.
+pub(crate) async fn decide(call: &mut Call, outcome: &mut Outcome<'_>) -> Result<Decided, Fault> {
+    let (key, port) = named(call)?;
+    outcome.destination = key.shared().clone();
+    let (snapshot, found) = discover(call, &key).await?;
+    outcome.generation = snapshot.generation;
+    let Lookup::Known(destination) = found else {
+        return outside(call, snapshot, port).await.map(|plan| Decided::Go(Box::new(plan)));
+    };
+    call.worker.used(&destination);
+    let service_port = destination.port(port).ok_or_else(|| no_port(&destination, port, snapshot.generation))?;
+    if service_port.protocol == Protocol::Tcp && call.wish != Wish::Tunnel {
+        call.tunnel_the_rest();
+    }
+    let (rule, share) = match call.wish {
+        // Opaque bytes meet no route: they go to the Service itself.
+        Wish::Tunnel => return tunnel(call, snapshot, &destination, port).map(|plan| Decided::Go(Box::new(plan))),
+        Wish::Answer { .. } | Wish::Upgrade(_) => match routed(call, service_port, &snapshot)? {
+            Routed::Share(rule, share) => (rule, share),
+            Routed::Redirected(rule) => {
+                outcome.route = rule.label.clone();
+                return Ok(Decided::Answered);
+            }
+        },
+    };
+    outcome.route = rule.label.clone();
+    let chosen = &rule.backends[share];
+    outcome.backend = chosen.backend.clone();
+    let backend = snapshot.backends.get(&chosen.backend).filter(|_| chosen.invalid.is_none()).cloned().ok_or_else(|| {
+        let why = chosen.invalid.as_deref().unwrap_or("it is not known here");
+        let detail = format!("backend {} cannot serve: {why}", chosen.backend);
+        Reject { object: Some((*rule.object).clone()), detail, ..Reject::new(Reason::BackendNotFound, snapshot.generation) }
+    })?;
+    let mut plan = Plan { snapshot, target: Target::Backend(backend), rule: Some(rule), share, mirrors: Vec::new() };
+    plan.mirrors = mirrors(plan.filters());
+    Ok(Decided::Go(Box::new(plan)))
+}
+
+/// Which destination, and which of its ports.
+pub(crate) fn named(call: &mut Call) -> Result<(DestinationKey, u16), Fault> {
+    if let (Some(key), Some(port)) = (&call.fixed, call.port) {
+        return Ok((key.clone(), port));
+    }
+    if let Some((authority, key, port)) = &call.named
+        && *authority == call.head.authority
+    {
+        return Ok((key.clone(), *port));
+    }
+    let Some((host, port)) = split_authority(&call.head.authority) else {
+        let detail = format!("{:?} is no host or host:port", call.head.authority);
+        return Err(Reject { detail, ..Reject::new(Reason::BadRequest, call.worker.shared.world.load().generation) }.into());
+    };
+    let (key, port) = (DestinationKey::of_host(host, &call.workload.namespace), port.unwrap_or(HTTP_PORT));
+    call.named = Some((call.head.authority.clone(), key.clone(), port));
+    Ok((key, port))
+}
+
+/// What the mesh says of a destination, and the snapshot that says it.
+pub(crate) async fn discover(call: &Call, key: &DestinationKey) -> Result<(Arc<Snapshot>, Lookup), Fault> {
+    let world = &call.worker.shared.world;
+    let snapshot = world.load_full();
+    if let Some(found) = snapshot.lookup(key) {
+        return Ok((snapshot, found));
+    }
+    let found = world.destination(key, DISCOVERY).await.map_err(|error| Reject {
+        detail: error.to_string(),
+        hint: "plait status".into(),
+        ..Reject::new(Reason::DiscoveryUnavailable, snapshot.generation)
+    })?;
+    Ok((world.load_full(), found))
+}
+
+enum Routed {
+    Share(Arc<Rule>, usize),
+    Redirected(Arc<Rule>),
+}
+
+fn routed(call: &mut Call, port: &DestinationPort, snapshot: &Snapshot) -> Result<Routed, Fault> {
+    let table = port.routes_for(&call.workload.namespace);
+    let Some(choice) = route::find(table, &call.head) else {
+        let object = table.rules().first().map(|rule| (*rule.object).clone());
+        let detail = "no rule of the route matches".to_owned();
+        return Err(Reject { object, detail, ..Reject::new(Reason::RouteNotFound, snapshot.generation) }.into());
+    };
+    let rule = choice.rule.clone();
+    if let Some(redirect) = &rule.filters.redirect {
+        let location = rewrite::location(redirect, choice.prefix(), &call.head);
+        call.response.status = redirect.status;
+        call.response.headers.clear();
+        call.response.headers.append(b"location", location.as_bytes());
+        return Ok(Routed::Redirected(rule));
+    }
+    let Some(chosen) = route::backend(&rule, |n| fastrand::u32(..n)) else {
+        let detail = "none of the rule's backends has a weight".to_owned();
+        return Err(
+            Reject { object: Some((*rule.object).clone()), detail, ..Reject::new(Reason::BackendNotFound, snapshot.generation) }.into()
+        );
+    };
+    let share = rule.backends.iter().position(|one| std::ptr::eq(one, chosen)).unwrap_or_default();
+    let prefix = prefix_of(&choice);
+    for filters in [&rule.filters, &chosen.filters] {
+        rewrite::request(filters, prefix.as_deref(), &mut call.head);
+    }
+    Ok(Routed::Share(rule, share))
+}
+
+/// The prefix that matched, kept apart from the head that it was found in; only rewrites need it.
+fn prefix_of(choice: &RouteChoice<'_>) -> Option<String> {
+    let rewrites = |rule: &Rule| rule.filters.rewrite.is_some() || rule.backends.iter().any(|share| share.filters.rewrite.is_some());
+    choice.prefix().filter(|_| rewrites(choice.rule)).map(Into::into)
+}
+
+fn tunnel(call: &mut Call, snapshot: Arc<Snapshot>, destination: &Destination, port: u16) -> Result<Plan, Fault> {
+    let key = format!("{}:{port}", destination.key);
+    let Some(backend) = snapshot.backends.get(key.as_str()).cloned() else {
+        return Err(no_port(destination, port, snapshot.generation).into());
+    };
+    call.head.method = Method::CONNECT;
+    Ok(Plan { snapshot, target: Target::Backend(backend), rule: None, share: 0, mirrors: Vec::new() })
+}
+
+/// A destination that the mesh does not have.
+async fn outside(call: &Call, snapshot: Arc<Snapshot>, port: u16) -> Result<Plan, Fault> {
+    let generation = snapshot.generation;
+    let host = split_authority(&call.head.authority).map_or(call.head.authority.as_str(), |(host, _)| host);
+    let reject = |reason, detail| Reject { detail, ..Reject::new(reason, generation) };
+    if snapshot.mesh.egress == Egress::Deny {
+        let object = ObjectRef { kind: "Mesh".into(), namespace: "".into(), name: "default".into() };
+        let detail = format!("the mesh has no Service {host}, and its egress is Deny");
+        return Err(Reject { object: Some(object), ..reject(Reason::EgressDenied, detail) }.into());
+    }
+    let address = resolve(host, port).await.map_err(|why| reject(Reason::UpstreamUnreachable, format!("{host}: {why}")))?;
+    if upstream::is_own(&call.worker, address) {
+        return Err(reject(Reason::LoopDetected, format!("{host}:{port} is this proxy itself")).into());
+    }
+    Ok(Plan { snapshot, target: Target::Outside(address), rule: None, share: 0, mirrors: Vec::new() })
+}
+
+async fn resolve(host: &str, port: u16) -> Result<SocketAddr, String> {
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    if let Ok(address) = bare.parse() {
+        return Ok(SocketAddr::new(address, port));
+    }
+    let mut found = tokio::net::lookup_host((bare, port)).await.map_err(|error| error.to_string())?;
+    found.next().ok_or_else(|| "the name has no address".to_owned())
+}
+
+fn no_port(destination: &Destination, port: u16, generation: u64) -> Reject {
+    let (namespace, name) = destination.key.as_str().split_once('/').unwrap_or_default();
+    let object = ObjectRef { kind: "Service".into(), namespace: namespace.into(), name: name.into() };
+    let ports: Vec<_> = destination.ports.iter().map(|port| port.port.to_string()).collect();
+    let detail = format!("it has no port {port}, only {}", ports.join(", "));
+    Reject { object: Some(object), detail, ..Reject::new(Reason::PortNotFound, generation) }
+}

@@ -1,0 +1,76 @@
+//! What is to be done with a request: decided by `outbound` or `inbound` before anything is sent, carried out by `attempt`.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use plait_decide::{authorize::Permit, balance};
+use plait_model::{Backend, CallTraffic, Filters, Mirror, Reason, Rule, Snapshot};
+
+use crate::{hop::Hop, reject::Reject};
+
+/// A dial of a process beside us, or outside the mesh, that nobody set a limit for.
+const CONNECT: Duration = Duration::from_secs(5);
+/// An idle connection to a process beside us is closed after this; shorter than what servers usually wait.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// What is to be done.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// The state of the world that decided.
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) target: Target,
+    /// The rule of the route; `None` inbound and outside the mesh.
+    pub(crate) rule: Option<Arc<Rule>>,
+    /// Which of the rule's backends was chosen.
+    pub(crate) share: usize,
+    /// Mirrors that this request goes to.
+    pub(crate) mirrors: Vec<Arc<str>>,
+}
+
+/// Where to.
+#[derive(Debug)]
+pub(crate) enum Target {
+    /// An endpoint of a Service.
+    Backend(Arc<Backend>),
+    /// The process beside us, for whom a policy let pass.
+    Process(SocketAddr, Permit),
+    /// Outside the mesh.
+    Outside(SocketAddr),
+}
+
+impl Plan {
+    /// Where the next try goes; endpoints in `tried` come last.
+    pub(crate) fn hop(&self, tried: &[u64], now_nanos: u64) -> Result<Hop, Reject> {
+        let (address, endpoint, connect_timeout, idle_timeout) = match &self.target {
+            Target::Process(address, _) | Target::Outside(address) => (*address, None, CONNECT, IDLE),
+            Target::Backend(backend) => {
+                let endpoint = balance::pick(backend, tried, now_nanos, |n| fastrand::usize(..n)).ok_or_else(|| {
+                    let detail = format!("Service {} has no ready endpoint for port {}", backend.service, backend.port);
+                    Reject { detail, ..Reject::new(Reason::NoReadyEndpoint, self.snapshot.generation) }
+                })?;
+                (endpoint.address, Some(endpoint.clone()), backend.traffic.connect_timeout, backend.traffic.idle_timeout)
+            }
+        };
+        Ok(Hop { address, endpoint, connect_timeout, idle_timeout })
+    }
+
+    /// Timeouts and retries.
+    pub(crate) fn traffic(&self) -> Option<&CallTraffic> {
+        self.rule.as_deref().map(|rule| &rule.traffic)
+    }
+
+    /// Filters of the rule, then of the chosen backend.
+    pub(crate) fn filters(&self) -> impl Iterator<Item = &Filters> {
+        self.rule.iter().flat_map(|rule| [Some(&rule.filters), rule.backends.get(self.share).map(|share| &share.filters)]).flatten()
+    }
+
+    /// Whether another endpoint could do what one did not.
+    pub(crate) fn has_choice(&self) -> bool {
+        matches!(self.target, Target::Backend(_))
+    }
+}
+
+/// The mirrors of some filters that this request goes to.
+pub(crate) fn mirrors<'f>(filters: impl Iterator<Item = &'f Filters>) -> Vec<Arc<str>> {
+    let chosen = |mirror: &&Mirror| mirror.invalid.is_none() && plait_decide::route::mirrored(mirror, |n| fastrand::u32(..n));
+    filters.flat_map(|filters| &filters.mirrors).filter(chosen).map(|mirror| mirror.backend.clone()).collect()
+}

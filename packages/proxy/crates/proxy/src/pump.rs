@@ -1,0 +1,98 @@
+//! Moves a body from its source to its sink: the one loop behind requests, answers, upgrades and tunnels.
+//! What is ready is gathered before it is written; a sink that does not take it holds back the source.
+
+use std::{
+    cell::{Cell, RefCell},
+    future::poll_fn,
+    task::Poll,
+};
+
+use bytes::Bytes;
+
+use crate::{
+    sink::Sink,
+    source::{Broken, Source, Step},
+};
+
+/// Which side a pump broke on.
+#[derive(Debug)]
+pub(crate) enum Stuck {
+    /// What arrives broke.
+    Source(Broken),
+    /// What leaves broke.
+    Sink(Broken),
+}
+
+/// A copy of the beginning of a request's body, so that it can be sent again, or mirrored.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    bytes: RefCell<Vec<u8>>,
+    overflowed: Cell<bool>,
+    limit: Cell<usize>,
+}
+
+/// Storage up to this size is kept for the next request.
+const KEPT: usize = 1024;
+
+impl Kept {
+    /// Adds what is sent.
+    pub(crate) fn push(&self, data: &[u8]) {
+        let mut bytes = self.bytes.borrow_mut();
+        if self.overflowed.get() || bytes.len() + data.len() > self.limit.get() {
+            self.overflowed.set(true);
+            *bytes = Vec::new();
+        } else {
+            bytes.extend_from_slice(data);
+        }
+    }
+
+    /// All that was sent so far; `None` when it was too much.
+    pub(crate) fn whole(&self) -> Option<Bytes> {
+        self.is_whole().then(|| Bytes::copy_from_slice(&self.bytes.borrow()))
+    }
+
+    /// Whether all that was sent is at hand.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.overflowed.get()
+    }
+
+    /// Begins anew; at most `limit` bytes are kept.
+    pub(crate) fn restart(&self, limit: usize) {
+        let mut bytes = self.bytes.borrow_mut();
+        bytes.clear();
+        bytes.shrink_to(KEPT);
+        self.overflowed.set(false);
+        self.limit.set(limit);
+    }
+}
+
+/// Moves all that is left of `source`; counts into `moved` as it goes, so that the count holds when it is cancelled.
+pub(crate) async fn pump(source: &mut Source, sink: &mut Sink, kept: Option<&Kept>, moved: &Cell<u64>) -> Result<(), Stuck> {
+    loop {
+        let step = match poll_fn(|cx| Poll::Ready(source.poll_step(cx))).await {
+            Poll::Ready(step) => step,
+            Poll::Pending => {
+                if sink.has_pending() {
+                    sink.flush().await.map_err(Stuck::Sink)?;
+                }
+                poll_fn(|cx| source.poll_step(cx)).await
+            }
+        };
+        match step.map_err(Stuck::Source)? {
+            Step::End => {
+                let trailers = source.trailers().map_err(Stuck::Source)?;
+                return sink.end(&trailers).await.map_err(Stuck::Sink);
+            }
+            Step::Data => {
+                let data = source.data();
+                moved.set(moved.get() + data.len() as u64);
+                if let Some(kept) = kept {
+                    kept.push(data);
+                }
+                let last = source.is_last();
+                sink.piece(source, last).await.map_err(Stuck::Sink)?;
+                source.consume();
+            }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The line of one request: decide, try, answer, record. Called by `http1`, `mesh::server` and `connection` with a head that was read.
+//! Order of reading is order of running; docs/request-line.md follows it.
+
+use plait_model::{Reason, RequestHead};
+use plait_telemetry::{Direction, Outcome, Protocol, Record, trace::TraceContext};
+
+use crate::{
+    attempt,
+    call::{Call, Wish},
+    failed::Fault,
+    inbound, mirror,
+    outbound::{self, Decided},
+    plan::Plan,
+    reject::Reject,
+};
+
+/// Serves one request, upgrade or tunnel to its end. Whether the connection goes on is told by `Call::answer`.
+pub(crate) async fn serve(call: &mut Call, record: &mut Record) {
+    let telemetry = call.worker.shared.telemetry.clone();
+    let mut outcome = Outcome::begin(&telemetry, record);
+    call.kept.restart(call.worker.shared.world.load().mesh.limits.buffered_bytes);
+    note(call, &mut outcome);
+    trace(call, &mut outcome);
+    let ended = match decide(call, &mut outcome).await {
+        Ok(Some(plan)) => run(call, &plan, &mut outcome).await,
+        Ok(None) => answer_redirect(call, &mut outcome),
+        Err(fault) => Err(fault),
+    };
+    if let Err(fault) = ended {
+        conclude(call, fault, &mut outcome).await;
+    }
+}
+
+/// Where the request goes; `None` when the route has answered it.
+async fn decide(call: &mut Call, outcome: &mut Outcome<'_>) -> Result<Option<Plan>, Fault> {
+    match call.direction {
+        Direction::Inbound => inbound::decide(call, outcome).map(Some),
+        Direction::Outbound => Ok(match outbound::decide(call, outcome).await? {
+            Decided::Go(plan) => Some(*plan),
+            Decided::Answered => None,
+        }),
+    }
+}
+
+async fn run(call: &mut Call, plan: &Plan, outcome: &mut Outcome<'_>) -> Result<(), Fault> {
+    outcome.protocol = protocol(call);
+    let counted = (call.wish == Wish::Tunnel).then(|| {
+        let telemetry = &call.worker.shared.telemetry;
+        telemetry.connection(call.direction, Protocol::Tcp, &outcome.source, &outcome.destination, outcome.tls)
+    });
+    let ended = attempt::run(call, plan, outcome).await;
+    if let Some(counted) = counted {
+        counted.sent(outcome.sent_bytes);
+        counted.received(outcome.received_bytes);
+    }
+    mirror::send(call, plan);
+    ended
+}
+
+fn answer_redirect(call: &mut Call, outcome: &mut Outcome<'_>) -> Result<(), Fault> {
+    outcome.status = call.response.status;
+    if !call.body.is_over() {
+        call.answer.close();
+    }
+    call.answer.head(&call.response, plait_http1::Framing::None, Some(0)).map_err(|_| Fault::Caller)
+}
+
+fn note(call: &Call, outcome: &mut Outcome<'_>) {
+    let RequestHead { method, authority, path, .. } = &call.head;
+    outcome.protocol = protocol(call);
+    outcome.method.clone_from(method);
+    outcome.authority.push_str(authority);
+    outcome.path.push_str(path);
+}
+
+fn protocol(call: &Call) -> Protocol {
+    match (&call.wish, call.direction) {
+        (Wish::Tunnel, _) => Protocol::Tcp,
+        (_, Direction::Inbound) if call.peer.identity.is_some() => Protocol::Http2,
+        _ => Protocol::Http1,
+    }
+}
+
+/// Passes the trace on, or begins one; opaque bytes have none.
+fn trace(call: &mut Call, outcome: &mut Outcome<'_>) {
+    if call.wish == Wish::Tunnel {
+        return;
+    }
+    let headers = &mut call.head.headers;
+    let context = TraceContext::pass_on(headers.all("traceparent")).unwrap_or_else(|| {
+        headers.remove("tracestate");
+        TraceContext::begin(call.worker.shared.world.load().mesh.sampling)
+    });
+    headers.set("traceparent", &context.header());
+    outcome.trace = context;
+}
+
+/// A request that got no whole answer: the mesh answers, or what was begun is visibly broken.
+async fn conclude(call: &mut Call, fault: Fault, outcome: &mut Outcome<'_>) {
+    match fault {
+        Fault::Caller => call.answer.abort(),
+        Fault::Truncated(reject) => {
+            outcome.rejected(reject.reason, reject.object);
+            outcome.status = call.response.status;
+            call.answer.abort();
+        }
+        Fault::Reject(reject) => {
+            let reject = addressed(*reject, call);
+            outcome.rejected(reject.reason, reject.object.clone());
+            let known = call.direction == Direction::Outbound || call.peer.identity.is_some();
+            if !call.body.is_over() {
+                call.answer.close();
+            }
+            if call.answer.reject(&reject, known).await.is_err() {
+                call.answer.abort();
+            }
+        }
+    }
+}
+
+/// A reject as the caller reads it: who it is, and what it can type to find out more.
+fn addressed(reject: Reject, call: &Call) -> Reject {
+    if call.direction == Direction::Inbound {
+        return reject;
+    }
+    let head = &call.head;
+    let told = matches!(reject.reason, Reason::PolicyDenied | Reason::Unauthenticated);
+    let identity = told.then(|| call.workload.identity.clone());
+    let path = if head.path.is_empty() { "/" } else { &head.path };
+    let method = if head.method == http::Method::CONNECT { "GET" } else { head.method.as_str() };
+    let question = format!("plait explain {method} http://{}{path} --from {}", head.authority, call.workload.name);
+    let hint = if reject.hint.is_empty() { question } else { reject.hint };
+    let detail = match (told, reject.detail.as_str(), &reject.object) {
+        (true, "", Some(_)) => "no rule of it allows you".to_owned(),
+        _ => reject.detail,
+    };
+    Reject { identity, hint, detail, ..reject }
+}

@@ -1,0 +1,187 @@
+//! A body as it leaves, whatever carries it. The counterpart of `source`; moved by `pump`, looks at no byte.
+//! What is not ended is visible to the peer as broken: dropped, the stream is reset and the connection closed by its owner.
+
+use bytes::Bytes;
+use h2::{Reason, SendStream};
+use plait_http1::{Framing, write_chunk_header, write_last_chunk};
+use plait_model::Headers;
+
+use crate::{
+    io::Output,
+    source::{Broken, Source},
+};
+
+/// A piece up to this size is copied behind what waits; a larger one is written from where it lies.
+const COPIED: usize = 16 * 1024;
+/// A piece up to this size needs no window of its own: it fits in any.
+const ALWAYS_FITS: usize = 1024;
+
+/// A body that leaves.
+#[derive(Debug)]
+pub(crate) enum Sink {
+    /// Over HTTP/1.1; with framing until close also opaque bytes.
+    Http1(Http1Sink),
+    /// Over HTTP/2.
+    Http2(Http2Sink),
+}
+
+/// A body in a connection of its own, behind the head in the same buffer.
+#[derive(Debug)]
+pub(crate) struct Http1Sink {
+    pub(crate) output: Output,
+    framing: Framing,
+}
+
+/// A body in a stream of HTTP/2.
+#[derive(Debug)]
+pub(crate) struct Http2Sink {
+    stream: SendStream<Bytes>,
+    ended: bool,
+}
+
+impl Sink {
+    pub(crate) fn http1(output: Output, framing: Framing) -> Self {
+        Self::Http1(Http1Sink { output, framing })
+    }
+
+    /// `ended`: the head said that no body follows.
+    pub(crate) fn http2(stream: SendStream<Bytes>, ended: bool) -> Self {
+        Self::Http2(Http2Sink { stream, ended })
+    }
+
+    /// Sends the piece that `source` holds; `last` when nothing comes after it.
+    pub(crate) async fn piece(&mut self, source: &Source, last: bool) -> Result<(), Broken> {
+        match self {
+            Self::Http1(sink) => sink.piece(source.data()).await,
+            Self::Http2(sink) => sink.piece(source.bytes(), last).await,
+        }
+    }
+
+    /// Sends bytes kept from before.
+    pub(crate) async fn bytes(&mut self, bytes: Bytes, last: bool) -> Result<(), Broken> {
+        match self {
+            Self::Http1(sink) => sink.piece(&bytes).await,
+            Self::Http2(sink) => sink.piece(bytes, last).await,
+        }
+    }
+
+    /// Ends the body.
+    pub(crate) async fn end(&mut self, trailers: &Headers) -> Result<(), Broken> {
+        match self {
+            Self::Http1(sink) => sink.end(trailers).await,
+            Self::Http2(sink) => sink.end(trailers),
+        }
+    }
+
+    /// Writes what was gathered; to be called before waiting for more.
+    pub(crate) async fn flush(&mut self) -> Result<(), Broken> {
+        match self {
+            // The stream is flushed by the task of its connection.
+            Self::Http2(_) => Ok(()),
+            Self::Http1(sink) => Ok(sink.output.flush().await?),
+        }
+    }
+
+    pub(crate) fn has_pending(&self) -> bool {
+        match self {
+            Self::Http1(sink) => sink.output.has_pending(),
+            Self::Http2(_) => false,
+        }
+    }
+
+    /// Tells the peer that the body will not be whole.
+    pub(crate) fn abort(&mut self) {
+        match self {
+            // The connection is closed by its owner, without the end that its framing demands.
+            Self::Http1(sink) => sink.output.discard(),
+            Self::Http2(sink) if !sink.ended => sink.stream.send_reset(Reason::INTERNAL_ERROR),
+            Self::Http2(_) => {}
+        }
+    }
+
+    /// Resolves when the peer wants no more of it.
+    pub(crate) async fn reset(&mut self) {
+        match self {
+            Self::Http2(sink) => drop(std::future::poll_fn(|cx| sink.stream.poll_reset(cx)).await),
+            Self::Http1(_) => std::future::pending().await,
+        }
+    }
+
+    pub(crate) fn output(&mut self) -> Option<&mut Output> {
+        match self {
+            Self::Http1(sink) => Some(&mut sink.output),
+            Self::Http2(_) => None,
+        }
+    }
+
+    /// Begins the next body in the same connection.
+    pub(crate) fn restart(&mut self, next: Framing) {
+        if let Self::Http1(sink) = self {
+            sink.framing = next;
+        }
+    }
+}
+
+impl Http1Sink {
+    async fn piece(&mut self, data: &[u8]) -> Result<(), Broken> {
+        let chunked = self.framing == Framing::Chunked;
+        if chunked {
+            write_chunk_header(self.output.pending(), data.len());
+        }
+        if data.len() <= COPIED {
+            self.output.pending().extend_from_slice(data);
+        } else {
+            self.output.write_through(data).await?;
+        }
+        if chunked {
+            self.output.pending().extend_from_slice(b"\r\n");
+        }
+        if self.output.is_full() { Ok(self.output.flush().await?) } else { Ok(()) }
+    }
+
+    async fn end(&mut self, trailers: &Headers) -> Result<(), Broken> {
+        match self.framing {
+            Framing::Chunked => {
+                write_last_chunk(self.output.pending(), trailers.iter());
+                Ok(self.output.flush().await?)
+            }
+            Framing::None | Framing::Length(_) => Ok(self.output.flush().await?),
+            Framing::UntilClose => Ok(self.output.close().await?),
+        }
+    }
+}
+
+impl Http2Sink {
+    async fn piece(&mut self, mut data: Bytes, last: bool) -> Result<(), Broken> {
+        self.ended = last;
+        if data.len() <= ALWAYS_FITS {
+            return Ok(self.stream.send_data(data, last)?);
+        }
+        while !data.is_empty() {
+            self.stream.reserve_capacity(data.len());
+            let room = match self.stream.capacity() {
+                0 => match std::future::poll_fn(|cx| self.stream.poll_capacity(cx)).await {
+                    Some(room) => room?,
+                    None => return Err(Broken::Stream(Reason::CANCEL.into())),
+                },
+                room => room,
+            };
+            let part = data.split_to(room.min(data.len()));
+            if !part.is_empty() {
+                let end = last && data.is_empty();
+                self.stream.send_data(part, end)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, trailers: &Headers) -> Result<(), Broken> {
+        if std::mem::replace(&mut self.ended, true) {
+            return Ok(());
+        }
+        if trailers.is_empty() {
+            return Ok(self.stream.send_data(Bytes::new(), true)?);
+        }
+        Ok(self.stream.send_trailers(crate::heads::trailers_to_mesh(trailers))?)
+    }
+}

@@ -1,0 +1,292 @@
+//! One try's far end: a connection of HTTP/1.1 from the pool or new, or a stream to another proxy. Opened, asked, and listened to for its head.
+//! Called by `exchange` and `mirror`. Never dials in plaintext what must prove an identity.
+
+use std::{future::poll_fn, net::SocketAddr, rc::Rc, sync::Arc, task::Poll, time::Instant};
+
+use h2::{client::ResponseFuture, ext::Protocol};
+use http::{Method, Request, Uri};
+use plait_decide::{balance, retry::Ended};
+use plait_http1::{Framing, parse_response};
+use plait_model::{Endpoint, Reason, RequestHead, ResponseHead, Workload};
+
+use crate::{
+    call::Wish,
+    failed::Failed,
+    heads::{Said, read_response, response_from_mesh, to_mesh, write_request},
+    hop::Hop,
+    io::{Input, Output, halves},
+    mesh::{
+        self,
+        client::{Busy, Room},
+    },
+    reject::{REJECT_HEADER, Reject},
+    sink::Sink,
+    source::{Broken, Source},
+    worker::Worker,
+};
+
+/// A far end that is ready for a request.
+#[derive(Debug)]
+pub(crate) enum Upstream {
+    Http1 { input: Input, output: Output, reused: bool },
+    Mesh { room: Room, endpoint: Arc<Endpoint> },
+}
+
+/// What is asked of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outgoing<'c> {
+    pub(crate) head: &'c RequestHead,
+    pub(crate) wish: &'c Wish,
+    pub(crate) generation: u64,
+}
+
+/// A request under way.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    /// Where its body goes.
+    pub(crate) sink: Sink,
+    /// Where its answer comes from.
+    pub(crate) awaited: Awaited,
+    /// Keeps its connection from being taken for idle.
+    pub(crate) _busy: Option<Busy>,
+}
+
+/// An answer whose head is not there yet.
+#[derive(Debug)]
+pub(crate) enum Awaited {
+    Http1 {
+        input: Option<Input>,
+        reused: bool,
+    },
+    Mesh(ResponseFuture),
+    /// Opaque bytes have no head.
+    Bytes(Option<Input>),
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) enum Arrived {
+    /// An interim head; another follows.
+    Interim,
+    /// The head.
+    Final(Box<Response>),
+}
+
+/// An answer whose head is there.
+#[derive(Debug)]
+pub(crate) struct Response {
+    pub(crate) said: Said,
+    pub(crate) body: Source,
+    /// The protocol was changed, or the tunnel is open.
+    pub(crate) opened: bool,
+    /// The other proxy made it.
+    pub(crate) reject: Option<Reject>,
+}
+
+/// A connection to `hop`, on behalf of `source`.
+pub(crate) async fn open(worker: &Rc<Worker>, source: &Workload, hop: &Hop, fresh: bool) -> Result<Upstream, Failed> {
+    let opened = if let (Some(endpoint), true) = (&hop.endpoint, hop.is_mesh()) {
+        mesh::client::room(worker, source, endpoint, hop.connect_timeout)
+            .await
+            .map(|room| Upstream::Mesh { room, endpoint: endpoint.clone() })
+    } else if let Some((input, output)) = (!fresh).then(|| worker.pool.take(hop.address)).flatten() {
+        return Ok(Upstream::Http1 { input, output, reused: true });
+    } else {
+        plain(hop).await
+    };
+    if let Some(endpoint) = &hop.endpoint {
+        match &opened {
+            Ok(_) => balance::reached(endpoint),
+            Err(_) => balance::refused(endpoint, worker.now_nanos()),
+        }
+    }
+    opened
+}
+
+async fn plain(hop: &Hop) -> Result<Upstream, Failed> {
+    let stream = plait_net::connect(hop.address, hop.connect_timeout).await.map_err(|error| {
+        let detail = format!("{} does not accept connections: {error}", hop.address);
+        Failed::undelivered(Reject { detail, ..Reject::new(Reason::UpstreamUnreachable, 0) })
+    })?;
+    let (input, output) = halves(stream);
+    Ok(Upstream::Http1 { input, output, reused: false })
+}
+
+impl Upstream {
+    /// Sends the head; in HTTP/1.1 it waits for the first piece of the body.
+    pub(crate) fn begin(self, asked: Outgoing<'_>) -> Result<Begun, Failed> {
+        match self {
+            Self::Http1 { input, output, .. } if *asked.wish == Wish::Tunnel => {
+                Ok(Begun { sink: Sink::http1(output, Framing::UntilClose), awaited: Awaited::Bytes(Some(input)), _busy: None })
+            }
+            Self::Http1 { input, mut output, reused } => {
+                let upgrade = match asked.wish {
+                    Wish::Upgrade(protocol) => Some(&**protocol),
+                    Wish::Answer { .. } | Wish::Tunnel => None,
+                };
+                let framing = asked.wish.framing();
+                write_request(output.pending(), asked.head, framing, upgrade);
+                Ok(Begun { sink: Sink::http1(output, framing), awaited: Awaited::Http1 { input: Some(input), reused }, _busy: None })
+            }
+            Self::Mesh { room: Room { mut sender, busy }, endpoint } => {
+                let request = mesh_request(asked, &endpoint)
+                    .map_err(|detail| Failed::broken(Reject { detail, ..Reject::new(Reason::BadRequest, asked.generation) }))?;
+                let ended = matches!(asked.wish, Wish::Answer { framing: Framing::None | Framing::Length(0), .. });
+                let (response, stream) = sender.send_request(request, ended).map_err(|error| lost(&error, asked.generation))?;
+                Ok(Begun { sink: Sink::http2(stream, ended), awaited: Awaited::Mesh(response), _busy: Some(busy) })
+            }
+        }
+    }
+}
+
+fn mesh_request(asked: Outgoing<'_>, endpoint: &Endpoint) -> Result<Request<()>, String> {
+    let port = endpoint.target_port;
+    let told = |error: crate::heads::HeadError| error.to_string();
+    match asked.wish {
+        Wish::Answer { .. } => to_mesh(asked.head, port, asked.wish.length()).map_err(told),
+        Wish::Upgrade(protocol) => {
+            let mut request = to_mesh(asked.head, port, None).map_err(told)?;
+            *request.method_mut() = Method::CONNECT;
+            request.extensions_mut().insert(Protocol::from(&**protocol));
+            Ok(request)
+        }
+        Wish::Tunnel => {
+            let head = RequestHead { path: "/".into(), authority: tunnel_authority(&endpoint.workload, port), ..RequestHead::default() };
+            let mut request = to_mesh(&head, port, None).map_err(told)?;
+            *request.method_mut() = Method::CONNECT;
+            *request.uri_mut() = Uri::builder().authority(head.authority).build().map_err(|error| error.to_string())?;
+            Ok(request)
+        }
+    }
+}
+
+impl Awaited {
+    /// Waits for the next head and reads it into `head`. Cancelled, nothing is lost.
+    pub(crate) async fn next(
+        &mut self,
+        asked: Outgoing<'_>,
+        limits: &plait_http1::Limits,
+        head: &mut ResponseHead,
+    ) -> Result<Arrived, Failed> {
+        match self {
+            Self::Http1 { input, reused } => http1_head(input, *reused, asked, limits, head).await,
+            Self::Mesh(response) => mesh_head(response, asked, head).await,
+            Self::Bytes(input) => match input.take() {
+                Some(input) => Ok(opened(Source::http1(input, Framing::UntilClose))),
+                None => std::future::pending().await,
+            },
+        }
+    }
+}
+
+fn opened(body: Source) -> Arrived {
+    let said = Said { framing: Framing::UntilClose, length: None, keep_alive: false };
+    Arrived::Final(Box::new(Response { said, body, opened: true, reject: None }))
+}
+
+async fn http1_head(
+    slot: &mut Option<Input>,
+    reused: bool,
+    asked: Outgoing<'_>,
+    limits: &plait_http1::Limits,
+    head: &mut ResponseHead,
+) -> Result<Arrived, Failed> {
+    let Some(input) = slot.as_mut() else { return std::future::pending().await };
+    let broke = |reason: Reason, detail: String| Failed::broken(Reject { detail, ..Reject::new(reason, asked.generation) });
+    loop {
+        if !input.buffer.is_empty() {
+            let parsed = parse_response(input.buffer.data(), asked.head.method.as_str(), limits)
+                .map_err(|error| broke(Reason::UpstreamProtocolError, format!("the answer is no valid HTTP: {error}")))?;
+            if let Some(response) = parsed {
+                let (length, upgrade) = (response.head_len, response.upgrade.is_some());
+                let said = read_response(&response, head);
+                input.buffer.consume(length);
+                return match (head.status, asked.wish) {
+                    (101, Wish::Upgrade(_)) if upgrade => {
+                        Ok(opened(Source::http1(slot.take().expect("it was there"), Framing::UntilClose)))
+                    }
+                    (101, _) => Err(broke(Reason::UpstreamProtocolError, "it changed the protocol unasked".into())),
+                    (100..200, _) => Ok(Arrived::Interim),
+                    _ => {
+                        let body = Source::http1(slot.take().expect("it was there"), said.framing);
+                        Ok(Arrived::Final(Box::new(Response { said, body, opened: false, reject: None })))
+                    }
+                };
+            }
+        }
+        let nothing_yet = input.buffer.is_empty();
+        match input.fill(limits.head_bytes).await {
+            Ok(count) if count > 0 => {}
+            ended => {
+                let detail = ended.err().map_or_else(|| "it closed the connection before its answer".to_owned(), |error| error.to_string());
+                return Err(Failed { stale: reused && nothing_yet, ..broke(Reason::UpstreamReset, detail) });
+            }
+        }
+    }
+}
+
+async fn mesh_head(response: &mut ResponseFuture, asked: Outgoing<'_>, head: &mut ResponseHead) -> Result<Arrived, Failed> {
+    let arrived = poll_fn(|cx| {
+        if let Poll::Ready(Some(interim)) = response.poll_informational(cx) {
+            return Poll::Ready(interim.map(|interim| (interim.into_parts().0, None)));
+        }
+        std::pin::Pin::new(&mut *response).poll(cx).map_ok(|response| {
+            let (parts, body) = response.into_parts();
+            (parts, Some(body))
+        })
+    });
+    let (parts, body) = arrived.await.map_err(|error| lost(&error, asked.generation))?;
+    let length = response_from_mesh(&parts, head);
+    let Some(body) = body else { return Ok(Arrived::Interim) };
+    let reject = parts.headers.get(REJECT_HEADER).and_then(|value| Reject::from_header(value.to_str().ok()?));
+    let wants_bytes = !matches!(asked.wish, Wish::Answer { .. });
+    if wants_bytes && head.status == 200 && reject.is_none() {
+        return Ok(opened(Source::http2(body)));
+    }
+    let framing = match length {
+        _ if body.is_end_stream() => Framing::None,
+        Some(length) => Framing::Length(length),
+        None => Framing::Chunked,
+    };
+    let said = Said { framing, length, keep_alive: true };
+    Ok(Arrived::Final(Box::new(Response { said, body: Source::http2(body), opened: false, reject })))
+}
+
+/// What became of a request whose stream broke: one that the other proxy never took up may be tried elsewhere.
+fn lost(error: &h2::Error, generation: u64) -> Failed {
+    let untouched = error.reason() == Some(h2::Reason::REFUSED_STREAM)
+        || (error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR));
+    let reject =
+        Reject { detail: format!("the connection to the other sidecar broke: {error}"), ..Reject::new(Reason::UpstreamReset, generation) };
+    if untouched { Failed::undelivered(reject) } else { Failed::broken(reject) }
+}
+
+/// What a body that broke on the way to or from an upstream means.
+pub(crate) fn broke(error: &Broken, generation: u64) -> Failed {
+    if let Broken::Stream(error) = error {
+        return lost(error, generation);
+    }
+    let reason = if matches!(error, Broken::Framing(_)) { Reason::UpstreamProtocolError } else { Reason::UpstreamReset };
+    Failed { ended: Ended::Broken, ..Failed::broken(Reject { detail: error.to_string(), ..Reject::new(reason, generation) }) }
+}
+
+/// Puts a connection of HTTP/1.1 back, when its last exchange was whole.
+pub(crate) fn keep(worker: &Worker, hop: &Hop, sink: Sink, body: Source) {
+    if let (Sink::Http1(sink), Source::Http1(body)) = (sink, body)
+        && body.input.buffer.is_empty()
+        && !worker.shared.drain.has_begun()
+    {
+        worker.pool.put(hop.address, body.input, sink.output, Instant::now() + hop.idle_timeout);
+    }
+}
+
+/// Whether an address is where this proxy itself listens: a request that goes there comes back.
+pub(crate) fn is_own(worker: &Worker, address: SocketAddr) -> bool {
+    worker.shared.listening.borrow().open.contains(&address)
+}
+
+/// The name of a workload in a tunnel between proxies.
+fn tunnel_authority(workload: &Arc<str>, port: u16) -> String {
+    let (namespace, name) = workload.split_once('/').unwrap_or_default();
+    format!("{name}.{namespace}:{port}")
+}

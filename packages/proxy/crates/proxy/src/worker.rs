@@ -1,0 +1,145 @@
+//! One worker: a thread with its own sockets, pools and connections to other proxies. Nothing of it is shared with another worker.
+
+use std::{
+    cell::{Cell, RefCell},
+    future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    task::Poll,
+    time::{Duration, Instant, SystemTime},
+};
+
+use plait_decide::retry::Budget;
+use plait_model::{Destination, Map};
+use tokio::sync::{Notify, watch};
+
+use crate::{Shared, listener, mesh::client::Clients, pool::Pool};
+
+/// Idle connections are looked through this often.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// One worker.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) pool: Pool,
+    pub(crate) clients: Clients,
+    budgets: RefCell<Map<Arc<str>, Rc<Budget>>>,
+    trust: watch::Receiver<u64>,
+    began: Instant,
+    /// Connections, streams and copies under way.
+    active: Cell<usize>,
+    ended: Notify,
+}
+
+/// Opens listeners for every workload of the snapshot, follows its changes, serves, and returns when the drain has ended all connections.
+/// To be run inside a `LocalSet` of a current-thread runtime. `share_ports`: several workers listen on the same ports.
+pub async fn serve(shared: Arc<Shared>, share_ports: bool) {
+    let worker = Rc::new(Worker {
+        pool: Pool::default(),
+        clients: Clients::default(),
+        budgets: RefCell::default(),
+        trust: shared.identities.changes(),
+        began: Instant::now(),
+        active: Cell::new(0),
+        ended: Notify::new(),
+        shared,
+    });
+    let sweeping = tokio::task::spawn_local(sweep(worker.clone()));
+    listener::follow(&worker, share_ports).await;
+    worker.drained().await;
+    sweeping.abort();
+}
+
+async fn sweep(worker: Rc<Worker>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        worker.pool.sweep(Instant::now());
+        worker.clients.sweep();
+    }
+}
+
+impl Worker {
+    /// Runs a connection or stream. One that panics is counted and gone; the others do not notice.
+    pub(crate) fn spawn(self: &Rc<Self>, task: impl Future<Output = ()> + 'static) {
+        let active = Active::begin(self);
+        tokio::task::spawn_local(async move {
+            let mut task = pin!(task);
+            let outcome = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(cx))) {
+                Ok(poll) => poll.map(Ok),
+                Err(_) => Poll::Ready(Err(())),
+            });
+            if outcome.await.is_err() {
+                active.0.shared.telemetry.panicked();
+            }
+        });
+    }
+
+    /// Connections and streams under way.
+    pub(crate) fn connections(&self) -> usize {
+        self.active.get()
+    }
+
+    /// Resolves when nothing is under way any more.
+    async fn drained(&self) {
+        self.pool.clear();
+        self.clients.clear();
+        while self.active.get() > 0 {
+            self.ended.notified().await;
+        }
+    }
+
+    /// Time since the worker began: the clock of everything that decides.
+    pub(crate) fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    pub(crate) fn now_nanos(&self) -> u64 {
+        self.now().as_nanos() as u64
+    }
+
+    /// The state of our keys and trust: connections made under another are not used for new requests.
+    pub(crate) fn trust(&self) -> u64 {
+        *self.trust.borrow()
+    }
+
+    /// The retry budget of a destination.
+    pub(crate) fn budget(&self, destination: &Arc<str>) -> Rc<Budget> {
+        let mut budgets = self.budgets.borrow_mut();
+        match budgets.get(destination) {
+            Some(budget) => budget.clone(),
+            None => budgets.entry(destination.clone()).or_default().clone(),
+        }
+    }
+
+    /// A destination was dialled: it is kept.
+    pub(crate) fn used(&self, destination: &Destination) {
+        let now = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
+        destination.last_used.store(now, Relaxed);
+    }
+
+    /// Limits on heads.
+    pub(crate) fn limits(&self) -> plait_http1::Limits {
+        let limits = self.shared.world.load().mesh.limits;
+        plait_http1::Limits { head_bytes: limits.head_bytes, headers: limits.headers }
+    }
+}
+
+/// Counts what is under way.
+struct Active(Rc<Worker>);
+
+impl Active {
+    fn begin(worker: &Rc<Worker>) -> Self {
+        worker.active.set(worker.active.get() + 1);
+        Self(worker.clone())
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.active.set(self.0.active.get() - 1);
+        self.0.ended.notify_one();
+    }
+}
