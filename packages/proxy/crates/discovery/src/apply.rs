@@ -1,20 +1,20 @@
-//! Resources in force, and the snapshot made of them. A change set is applied whole; a resource that cannot be right rejects only itself,
-//! its last good version stays. What did not change is shared with the snapshot before.
+//! Resources in force. A change set is applied whole; a resource that cannot be right rejects only itself, its last good version stays.
+//! What did not change is shared with the snapshot before. Called by `session` and for questions offline; how things are joined stands in `join`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    hash::{Hash, Hasher},
     sync::Arc,
 };
 
-use plait_model::{
-    Backend, Destination, DestinationKey, DestinationPort, Filters, Map, Mesh, ObjectRef, Policy, PolicyBinding, RouteTable, Rule,
-    Snapshot, SpiffeId, WeightedBackend,
-};
-use plait_wire::{ChangeSet, Resource, ResourceKind};
-use prost::Message;
+use plait_model::{Destination, DestinationKey, Snapshot};
+use plait_wire::{ChangeSet, Resource, ResourceKind, ResourceVersion};
+use prost::{Message, bytes::Bytes};
 
-use crate::convert::{self, Refused};
+use crate::{
+    convert::{self, Refused},
+    held::{Held, Touched},
+    join::Joined,
+};
 
 /// A resource of a change set that was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,17 +50,29 @@ pub struct Applied {
 #[derive(Debug, Default)]
 pub struct Resources {
     generation: u64,
-    mesh: Arc<Mesh>,
-    workloads: BTreeMap<String, convert::Workload>,
-    services: BTreeMap<String, convert::Service>,
-    endpoints: BTreeMap<String, convert::PortEndpoints>,
-    routes: BTreeMap<String, convert::Route>,
-    /// With a hash of its bytes: what tells a changed policy from the same one sent again.
-    policies: BTreeMap<String, (u64, Arc<Policy>)>,
+    /// As they came, so that they can be named after a reconnect and kept on disk. Only what is in force.
+    sent: BTreeMap<(i32, String), Sent>,
+    held: Held,
+    joined: Joined,
     known: BTreeSet<String>,
     unknown: BTreeSet<String>,
-    backends: Map<Arc<str>, Arc<Backend>>,
-    destinations: Map<DestinationKey, Arc<Destination>>,
+}
+
+#[derive(Debug)]
+struct Sent {
+    version: Vec<u8>,
+    body: Bytes,
+}
+
+/// What is known of a destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// A Service of the mesh.
+    Known,
+    /// Not of the mesh.
+    Unknown,
+    /// It must be asked for again.
+    Forgotten,
 }
 
 /// The snapshot of one serialised change set that holds a whole world, for static configuration and offline questions.
@@ -77,193 +89,144 @@ impl Resources {
             return Err(Stale { offered: generation, held: self.generation });
         }
         self.generation = generation;
+        let mut touched = Touched::default();
         let mut rejected = Vec::new();
         for resource in upserts {
             let (kind, name) = (resource.kind, resource.name.clone());
-            if let Err(refused) = self.put(resource) {
+            if let Err(refused) = self.put(resource, &mut touched) {
                 rejected.push(Rejected { kind, name, refused });
             }
         }
         for removal in removals {
-            self.take(removal.kind, &removal.name);
+            self.take(removal.kind, removal.name, &mut touched);
         }
         for key in known {
-            self.unknown.remove(&key);
-            self.known.insert(key);
+            self.note(key, Answer::Known, &mut touched);
         }
         for key in unknown {
-            self.known.remove(&key);
-            self.unknown.insert(key);
+            self.note(key, Answer::Unknown, &mut touched);
         }
+        self.joined.rejoin(&self.held, &self.known, &touched);
         Ok(Applied { snapshot: self.snapshot(), rejected })
     }
 
-    fn put(&mut self, resource: Resource) -> Result<(), Refused> {
-        let Resource { kind, name, version: _, body } = resource;
-        fn read<T: Message + Default>(body: &[u8]) -> Result<T, Refused> {
-            T::decode(body).map_err(|error| Refused::new("", error))
+    /// What is in force.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            generation: self.generation,
+            mesh: self.held.mesh.clone(),
+            workloads: self.joined.workloads.clone(),
+            destinations: self.joined.destinations.clone(),
+            unknown: self.unknown.iter().map(|key| DestinationKey::from_contract(key)).collect(),
+            backends: self.joined.backends.clone(),
         }
+    }
+
+    /// The generation in force; 0 = nothing was ever applied.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Everything in force as one change set; what was answered with "unknown" is left out, since such answers are short-lived.
+    pub fn to_change_set(&self) -> ChangeSet {
+        let resource = |((kind, name), sent): (&(i32, String), &Sent)| Resource {
+            kind: *kind,
+            name: name.clone(),
+            version: sent.version.clone(),
+            body: sent.body.clone(),
+        };
+        ChangeSet {
+            generation: self.generation,
+            upserts: self.sent.iter().map(resource).collect(),
+            known: self.known.iter().cloned().collect(),
+            ..ChangeSet::default()
+        }
+    }
+
+    pub(crate) fn versions(&self) -> Vec<ResourceVersion> {
+        let version = |((kind, name), sent): (&(i32, String), &Sent)| ResourceVersion {
+            kind: *kind,
+            name: name.clone(),
+            version: sent.version.clone(),
+        };
+        self.sent.iter().map(version).collect()
+    }
+
+    pub(crate) fn known(&self) -> impl Iterator<Item = &str> {
+        self.known.iter().map(String::as_str)
+    }
+
+    pub(crate) fn destination(&self, key: &str) -> Option<&Arc<Destination>> {
+        self.joined.destinations.get(key)
+    }
+
+    /// The world moved on without touching this proxy.
+    pub(crate) fn move_to(&mut self, generation: u64) {
+        self.generation = self.generation.max(generation);
+    }
+
+    /// Changes what is known of destinations, without a word of the control plane.
+    pub(crate) fn answer(&mut self, keys: impl IntoIterator<Item = String>, answer: Answer) {
+        let mut touched = Touched::default();
+        for key in keys {
+            self.note(key, answer, &mut touched);
+        }
+        self.joined.rejoin(&self.held, &self.known, &touched);
+    }
+
+    fn note(&mut self, key: String, answer: Answer, touched: &mut Touched) {
+        self.unknown.remove(&key);
+        match answer {
+            Answer::Known if self.known.contains(&key) => return,
+            Answer::Known => drop(self.known.insert(key.clone())),
+            Answer::Unknown => {
+                self.known.remove(&key);
+                self.unknown.insert(key.clone());
+            }
+            Answer::Forgotten => drop(self.known.remove(&key)),
+        }
+        touched.destinations.insert(key);
+    }
+
+    fn put(&mut self, resource: Resource, touched: &mut Touched) -> Result<(), Refused> {
+        let Resource { kind, name, version, body } = resource;
+        let key = (kind, name);
+        if let Some(sent) = self.sent.get_mut(&key).filter(|sent| sent.body == body) {
+            sent.version = version;
+            return Ok(());
+        }
+        let name = key.1.clone();
         match ResourceKind::try_from(kind) {
-            Ok(ResourceKind::Mesh) => self.mesh = Arc::new(convert::mesh(read(&body)?)?),
-            Ok(ResourceKind::Workload) => drop(self.workloads.insert(name, convert::workload(read(&body)?)?)),
-            Ok(ResourceKind::Service) => drop(self.services.insert(name, convert::service(read(&body)?)?)),
+            Ok(ResourceKind::Mesh) => self.held.put_mesh(convert::mesh(read(&body)?)?, touched),
+            Ok(ResourceKind::Workload) => self.held.put_workload(name, convert::workload(read(&body)?)?, touched),
+            Ok(ResourceKind::Service) => self.held.put_service(name, convert::service(read(&body)?)?, touched),
             Ok(ResourceKind::Endpoints) => {
-                let new = convert::endpoints(read(&body)?, self.endpoints.get(&name))?;
-                self.endpoints.insert(name, new);
+                let before = self.held.endpoints.get(&name);
+                self.held.put_endpoints(name, convert::endpoints(read(&body)?, before)?, touched);
             }
-            Ok(ResourceKind::Route) => drop(self.routes.insert(name, convert::route(read(&body)?)?)),
-            Ok(ResourceKind::Policy) => {
-                let new = Arc::new(convert::policy(read(&body)?)?);
-                self.policies.insert(name, (hash(&body), new));
-            }
+            Ok(ResourceKind::Route) => self.held.put_route(name, convert::route(read(&body)?)?, touched),
+            Ok(ResourceKind::Policy) => self.held.put_policy(name, convert::policy(read(&body)?)?, &body, touched),
             Ok(ResourceKind::Unspecified) | Err(_) => return Err(Refused::new("kind", format_args!("unknown kind {kind}"))),
         }
+        // A copy: the body is a window into its whole message, which would stay in memory with it.
+        self.sent.insert(key, Sent { version, body: Bytes::copy_from_slice(&body) });
         Ok(())
     }
 
-    fn take(&mut self, kind: i32, name: &str) {
+    fn take(&mut self, kind: i32, name: String, touched: &mut Touched) {
         match ResourceKind::try_from(kind) {
-            Ok(ResourceKind::Workload) => drop(self.workloads.remove(name)),
-            Ok(ResourceKind::Service) => drop(self.services.remove(name)),
-            Ok(ResourceKind::Endpoints) => drop(self.endpoints.remove(name)),
-            Ok(ResourceKind::Route) => drop(self.routes.remove(name)),
-            Ok(ResourceKind::Policy) => drop(self.policies.remove(name)),
+            Ok(ResourceKind::Workload) => self.held.take_workload(&name, touched),
+            Ok(ResourceKind::Service) => self.held.take_service(&name, touched),
+            Ok(ResourceKind::Endpoints) => self.held.take_endpoints(&name, touched),
+            Ok(ResourceKind::Route) => self.held.take_route(&name, touched),
+            Ok(ResourceKind::Policy) => self.held.take_policy(&name, touched),
             // There is always a Mesh; of kinds that this build does not know it holds nothing.
-            Ok(ResourceKind::Mesh | ResourceKind::Unspecified) | Err(_) => {}
+            Ok(ResourceKind::Mesh | ResourceKind::Unspecified) | Err(_) => return,
         }
-    }
-
-    fn snapshot(&mut self) -> Snapshot {
-        self.backends = self
-            .services
-            .iter()
-            .flat_map(|(name, service)| self.backends_of(name, service))
-            .map(|backend| (backend.key.clone(), backend))
-            .collect();
-        self.destinations = self
-            .known
-            .iter()
-            .filter_map(|name| self.services.get(name).map(|service| self.destination(name, service)))
-            .map(|destination| (destination.key.clone(), destination))
-            .collect();
-        Snapshot {
-            generation: self.generation,
-            mesh: self.mesh.clone(),
-            workloads: self
-                .workloads
-                .iter()
-                .filter_map(|(name, held)| Some((name.as_str().into(), Arc::new(self.workload(held)?))))
-                .collect(),
-            destinations: self.destinations.clone(),
-            unknown: self.unknown.iter().map(|key| DestinationKey::from_contract(key)).collect(),
-            backends: self.backends.clone(),
-        }
-    }
-
-    fn backends_of<'a>(&'a self, name: &'a str, service: &'a convert::Service) -> impl Iterator<Item = Arc<Backend>> + 'a {
-        let held = self.endpoints.get(name);
-        service.ports.iter().map(move |(_, port, _)| {
-            let key: Arc<str> = format!("{name}:{port}").into();
-            let endpoints = held.into_iter().flatten().find(|(its, _)| its == port).map_or_else(Vec::new, |(_, all)| all.clone());
-            let turn = self.backends.get(&key).map(|before| before.turn.clone()).unwrap_or_default();
-            Arc::new(Backend { key, service: name.into(), port: *port, endpoints, traffic: service.backend.clone(), turn })
-        })
-    }
-
-    fn destination(&self, name: &str, service: &convert::Service) -> Arc<Destination> {
-        let key = DestinationKey::from_contract(name);
-        let last_used = self.destinations.get(&key).map(|before| before.last_used.clone()).unwrap_or_default();
-        let ports = service.ports.iter().map(|(port_name, port, protocol)| {
-            let (producer, consumers) = self.rules_for(name, *port);
-            let implicit = || vec![(0, Arc::new(implicit_rule(name, service, *port)))];
-            DestinationPort {
-                name: port_name.as_str().into(),
-                port: *port,
-                protocol: *protocol,
-                routes: Arc::new(RouteTable::new(if producer.is_empty() { implicit() } else { producer })),
-                consumer_routes: consumers
-                    .into_iter()
-                    .map(|(namespace, rules)| (namespace.into(), Arc::new(RouteTable::new(rules))))
-                    .collect(),
-            }
-        });
-        Arc::new(Destination { ports: ports.collect(), key, last_used })
-    }
-
-    /// Rules of the producer routes, and of the consumer routes by namespace, with their route's age.
-    fn rules_for(&self, service: &str, port: u16) -> (Aged, BTreeMap<&str, Aged>) {
-        let (mut producer, mut consumers) = (Aged::new(), BTreeMap::<_, Aged>::new());
-        for route in self.routes.values() {
-            let aged = || route.rules.iter().map(|rule| (route.created, rule.clone()));
-            let bound =
-                route.parents.iter().filter(|parent| parent.service == service && (parent.port == 0 || parent.port == u32::from(port)));
-            // A route may name a Service twice, with and without the port; it counts once.
-            let namespaces: BTreeSet<_> = bound.map(|parent: &convert::Parent| parent.consumer_namespace.as_str()).collect();
-            for namespace in namespaces {
-                match namespace {
-                    "" => producer.extend(aged()),
-                    namespace => consumers.entry(namespace).or_default().extend(aged()),
-                }
-            }
-        }
-        (producer, consumers)
-    }
-
-    /// A number that changes when what calls to a workload are judged by changes.
-    fn epoch(&self, policies: &[(String, Vec<u16>)]) -> u64 {
-        let named: Vec<_> =
-            policies.iter().map(|(name, ports)| (name, ports, self.policies.get(name).map(|(content, _)| content))).collect();
-        hash((named, self.mesh.default_policy as u8, self.mesh.mtls_mode as u8))
-    }
-
-    /// `None` before the Mesh has told the trust domain: such a workload cannot be served at all.
-    fn workload(&self, held: &convert::Workload) -> Option<plait_model::Workload> {
-        let policies: Vec<_> = held
-            .policies
-            .iter()
-            .map(|(name, ports)| PolicyBinding {
-                name: name.as_str().into(),
-                policy: self.policies.get(name).map(|(_, policy)| policy.clone()),
-                ports: ports.clone(),
-            })
-            .collect();
-        Some(plait_model::Workload {
-            key: format!("{}/{}", held.namespace, held.name).into(),
-            namespace: held.namespace.as_str().into(),
-            name: held.name.as_str().into(),
-            identity: Arc::new(SpiffeId::new(&self.mesh.trust_domain, &held.namespace, &held.service_account).ok()?),
-            address: held.address,
-            ports: held.model_ports(),
-            inbound: held.inbound,
-            outbound: held.outbound,
-            binds: held.binds.clone(),
-            zone: held.zone.as_str().into(),
-            policy_epoch: self.epoch(&held.policies),
-            policies,
-        })
+        self.sent.remove(&(kind, name));
     }
 }
 
-type Aged = Vec<(u64, Arc<Rule>)>;
-
-/// What a Service does that no route shapes: everything to itself.
-fn implicit_rule(name: &str, service: &convert::Service, port: u16) -> Rule {
-    let object = ObjectRef { kind: "Service".into(), namespace: service.namespace.as_str().into(), name: service.name.as_str().into() };
-    Rule {
-        object: Arc::new(object),
-        index: 0,
-        name: "".into(),
-        label: "".into(),
-        matches: Vec::new(),
-        filters: Filters::default(),
-        backends: vec![WeightedBackend { backend: format!("{name}:{port}").into(), invalid: None, weight: 1, filters: Filters::default() }],
-        total_weight: 1,
-        traffic: service.calls.clone(),
-    }
-}
-
-fn hash(value: impl Hash) -> u64 {
-    let mut hasher = std::hash::DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
+fn read<T: Message + Default>(body: &[u8]) -> Result<T, Refused> {
+    T::decode(body).map_err(|error| Refused::new("", error))
 }

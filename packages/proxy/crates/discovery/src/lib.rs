@@ -3,6 +3,8 @@
 
 mod apply;
 mod convert;
+mod held;
+mod join;
 
 pub use apply::{Applied, Rejected, Resources, Stale, snapshot_of};
 pub use convert::Refused;

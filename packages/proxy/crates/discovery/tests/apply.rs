@@ -184,6 +184,98 @@ fn what_the_control_plane_does_not_know_is_unknown_until_it_does() {
     assert!(held.apply(changes(3, vec![])).unwrap().snapshot.lookup(&DestinationKey::from_contract("shop/other")).is_none());
 }
 
+/// A world in which each kind of thing is there twice, so that one changes and the other must not.
+fn two_of_each() -> Vec<wire::Resource> {
+    let mut upserts = vec![mesh(), workload(&["shop/p"]), route("r", "", prefix("/a")), route("r2", "team", prefix("/b"))];
+    for name in ["reviews", "other"] {
+        upserts.extend([service(name), endpoints(name, &["127.0.0.1:1", "127.0.0.1:2"])]);
+    }
+    upserts
+}
+
+#[test]
+fn a_change_rebuilds_only_what_it_touches() {
+    let timeout = wire::CallTraffic { request_timeout: Some(prost_types::Duration { seconds: 1, nanos: 0 }), ..Default::default() };
+    let slow = |name: &str| {
+        let port = wire::ServicePort { name: "http".into(), port: 80, protocol: wire::Protocol::Http.into() };
+        let body = wire::Service {
+            namespace: "shop".into(),
+            name: name.into(),
+            ports: vec![port],
+            calls: Some(timeout.clone()),
+            ..wire::Service::default()
+        };
+        resource(wire::ResourceKind::Service, &format!("shop/{name}"), &body)
+    };
+    for (what, change, rebuilt) in [
+        ("the same again", two_of_each(), &[][..]),
+        ("endpoints", vec![endpoints("other", &["127.0.0.1:3"])], &["backend other"]),
+        ("a timeout", vec![slow("other")], &["destination other", "routes other"]),
+        ("a timeout of a Service that routes shape", vec![slow("reviews")], &["destination reviews"]),
+        ("a producer route", vec![route("r", "", prefix("/c"))], &["destination reviews", "routes reviews"]),
+        ("a consumer route", vec![route("r2", "team", prefix("/c"))], &["consumer routes reviews", "destination reviews"]),
+        ("a workload", vec![workload(&[])], &["workload"]),
+    ] {
+        let mut held = Resources::default();
+        let known = vec!["shop/reviews".to_owned(), "shop/other".to_owned()];
+        let first = wire::ChangeSet { known: known.clone(), ..changes(1, two_of_each()) };
+        let before = parts(&held.apply(first).unwrap().snapshot);
+        let after = parts(&held.apply(wire::ChangeSet { known, ..changes(2, change) }).unwrap().snapshot);
+        let differ: Vec<_> = before.iter().filter(|(name, place)| after[*name] != **place).map(|(name, _)| name.as_str()).collect();
+        assert_eq!(differ, rebuilt, "{what}");
+    }
+}
+
+/// Where each child of a snapshot lies in memory.
+fn parts(snapshot: &plait_model::Snapshot) -> std::collections::BTreeMap<String, usize> {
+    let mut parts = std::collections::BTreeMap::new();
+    parts.insert("workload".to_owned(), Arc::as_ptr(&snapshot.workloads["shop/web-1"]).addr());
+    for name in ["reviews", "other"] {
+        let destination = &snapshot.destinations[format!("shop/{name}").as_str()];
+        parts.insert(format!("destination {name}"), Arc::as_ptr(destination).addr());
+        parts.insert(format!("routes {name}"), Arc::as_ptr(&destination.ports[0].routes).addr());
+        if let Some(routes) = destination.ports[0].consumer_routes.get("team") {
+            parts.insert(format!("consumer routes {name}"), Arc::as_ptr(routes).addr());
+        }
+        parts.insert(format!("backend {name}"), Arc::as_ptr(&snapshot.backends[format!("shop/{name}:80").as_str()]).addr());
+    }
+    parts
+}
+
+#[test]
+fn what_is_removed_is_gone_and_takes_nothing_with_it() {
+    let removal = |kind: wire::ResourceKind, name: &str| wire::ResourceKey { kind: kind.into(), name: name.into() };
+    let mut held = Resources::default();
+    held.apply(changes(1, two_of_each())).unwrap();
+    let removals = vec![
+        removal(wire::ResourceKind::Route, "HTTPRoute/shop/r"),
+        removal(wire::ResourceKind::Service, "shop/other"),
+        removal(wire::ResourceKind::Endpoints, "shop/other"),
+        removal(wire::ResourceKind::Workload, "shop/web-1"),
+        removal(wire::ResourceKind::Mesh, "default"),
+    ];
+    let snapshot = held.apply(wire::ChangeSet { removals, ..changes(2, vec![]) }).unwrap().snapshot;
+    let destination = reviews(&snapshot);
+    assert!(destination.ports[0].routes.rules()[0].is_implicit());
+    assert!(destination.ports[0].consumer_routes.contains_key("team"));
+    assert_eq!(snapshot.backends.keys().map(|key| &**key).collect::<Vec<_>>(), ["shop/reviews:80"]);
+    assert!(snapshot.workloads.is_empty());
+    assert_eq!(&*snapshot.mesh.trust_domain, "example", "there is always a Mesh");
+    assert_eq!(held.to_change_set().upserts.len(), 4, "mesh, route, service, endpoints");
+}
+
+#[test]
+fn a_port_that_goes_takes_its_backend_with_it() {
+    let mut held = Resources::default();
+    held.apply(changes(1, vec![mesh(), service("reviews"), endpoints("reviews", &["127.0.0.1:1"])])).unwrap();
+    let port = wire::ServicePort { name: "http".into(), port: 81, protocol: wire::Protocol::Http.into() };
+    let body = wire::Service { namespace: "shop".into(), name: "reviews".into(), ports: vec![port], ..wire::Service::default() };
+    let snapshot = held.apply(changes(2, vec![resource(wire::ResourceKind::Service, "shop/reviews", &body)])).unwrap().snapshot;
+    assert_eq!(snapshot.backends.keys().map(|key| &**key).collect::<Vec<_>>(), ["shop/reviews:81"]);
+    assert!(snapshot.backends["shop/reviews:81"].endpoints.is_empty());
+    assert!(reviews(&snapshot).port(80).is_none());
+}
+
 proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(kind in 0_i32..8, body in prop::collection::vec(any::<u8>(), 0..200)) {

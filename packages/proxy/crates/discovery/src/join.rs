@@ -1,0 +1,164 @@
+//! Joins converted resources into what a snapshot holds: destinations with their route tables, backends with their endpoints, workloads with
+//! their policies. A change joins only what it touches; the rest keeps its `Arc`, and with it what was learnt about it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use plait_model::{
+    Backend, CallTraffic, Destination, DestinationKey, DestinationPort, Filters, Map, ObjectRef, PolicyBinding, RouteTable, Rule, SpiffeId,
+    WeightedBackend, Workload,
+};
+
+use crate::{
+    convert,
+    held::{Aged, Held, Touched},
+};
+
+/// The children of a snapshot.
+#[derive(Debug, Default)]
+pub(crate) struct Joined {
+    pub(crate) workloads: Map<Box<str>, Arc<Workload>>,
+    pub(crate) destinations: Map<DestinationKey, Arc<Destination>>,
+    pub(crate) backends: Map<Arc<str>, Arc<Backend>>,
+    /// Keys of the backends of a Service.
+    backends_of: BTreeMap<String, Vec<Arc<str>>>,
+}
+
+impl Joined {
+    /// Brings what was touched up to date.
+    pub(crate) fn rejoin(&mut self, held: &Held, known: &BTreeSet<String>, touched: &Touched) {
+        for (name, workload) in &held.workloads {
+            let judged_anew = || workload.policies.iter().any(|(policy, _)| touched.policies.contains(policy));
+            if touched.mesh || touched.workloads.contains(name) || judged_anew() {
+                match join_workload(held, workload) {
+                    Some(joined) => drop(self.workloads.insert(name.as_str().into(), Arc::new(joined))),
+                    None => drop(self.workloads.remove(name.as_str())),
+                }
+            }
+        }
+        for gone in touched.workloads.iter().filter(|name| !held.workloads.contains_key(*name)) {
+            self.workloads.remove(gone.as_str());
+        }
+        for service in &touched.backends {
+            self.rejoin_backends(held, service);
+        }
+        for service in &touched.destinations {
+            match held.services.get(service).filter(|_| known.contains(service)) {
+                Some(content) => {
+                    let joined = self.join_destination(held, service, content);
+                    self.destinations.insert(joined.key.clone(), joined);
+                }
+                None => drop(self.destinations.remove(service.as_str())),
+            }
+        }
+    }
+
+    fn rejoin_backends(&mut self, held: &Held, service: &str) {
+        let ports = held.services.get(service).map_or(&[][..], |content| &content.ports);
+        let keys: Vec<Arc<str>> = ports.iter().map(|(_, port, _)| format!("{service}:{port}").into()).collect();
+        for gone in self.backends_of.remove(service).into_iter().flatten().filter(|key| !keys.contains(key)) {
+            self.backends.remove(&gone);
+        }
+        let Some(content) = held.services.get(service) else { return };
+        for (key, (_, port, _)) in keys.iter().zip(ports) {
+            let endpoints = held.endpoints.get(service).into_iter().flatten().find(|(its, _)| its == port).map_or(&[][..], |(_, all)| all);
+            let before = self.backends.get(key);
+            if before.is_some_and(|before| same(&before.endpoints, endpoints) && before.traffic == content.backend) {
+                continue;
+            }
+            let turn = before.map(|before| before.turn.clone()).unwrap_or_default();
+            let (endpoints, traffic) = (endpoints.to_vec(), content.backend.clone());
+            let backend = Backend { key: key.clone(), service: service.into(), port: *port, endpoints, traffic, turn };
+            self.backends.insert(key.clone(), Arc::new(backend));
+        }
+        self.backends_of.insert(service.to_owned(), keys);
+    }
+
+    fn join_destination(&self, held: &Held, name: &str, service: &convert::Service) -> Arc<Destination> {
+        let before = self.destinations.get(name);
+        let ports = service.ports.iter().map(|(port_name, port, protocol)| {
+            let before = before.and_then(|before| before.port(*port));
+            let (producer, consumers) = held.rules_for(name, *port);
+            let consumer = |(namespace, rules): (&str, Aged)| {
+                let before = before.and_then(|before| before.consumer_routes.get(namespace));
+                (namespace.into(), table(rules, before))
+            };
+            DestinationPort {
+                name: port_name.as_str().into(),
+                port: *port,
+                protocol: *protocol,
+                routes: match producer.is_empty() {
+                    true => implicit_table(name, service, *port, before),
+                    false => table(producer, before.map(|before| &before.routes)),
+                },
+                consumer_routes: consumers.into_iter().map(consumer).collect(),
+            }
+        });
+        let last_used = before.map(|before| before.last_used.clone()).unwrap_or_default();
+        Arc::new(Destination { key: DestinationKey::from_contract(name), ports: ports.collect(), last_used })
+    }
+}
+
+/// True when both are the same in the same order, by their `Arc`.
+fn same<T>(one: &[Arc<T>], other: &[Arc<T>]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).all(|(one, other)| Arc::ptr_eq(one, other))
+}
+
+/// The table of these rules: the one before, when it was made of the same. A route that changes brings new rules, its age included.
+fn table(rules: Aged, before: Option<&Arc<RouteTable>>) -> Arc<RouteTable> {
+    let place = |rule: &Arc<Rule>| Arc::as_ptr(rule);
+    let reusable = before.filter(|before| {
+        let wanted: BTreeSet<_> = rules.iter().map(|(_, rule)| place(rule)).collect();
+        before.rules().len() == rules.len() && before.rules().iter().all(|rule| wanted.contains(&place(rule)))
+    });
+    reusable.map_or_else(|| Arc::new(RouteTable::new(rules)), Arc::clone)
+}
+
+/// What a Service does that no route shapes: everything to itself.
+fn implicit_table(name: &str, service: &convert::Service, port: u16, before: Option<&DestinationPort>) -> Arc<RouteTable> {
+    let unchanged = |before: &&DestinationPort| match before.routes.rules() {
+        [rule] => rule.is_implicit() && rule.traffic == service.calls,
+        _ => false,
+    };
+    if let Some(before) = before.filter(unchanged) {
+        return before.routes.clone();
+    }
+    Arc::new(RouteTable::new(vec![(0, Arc::new(implicit_rule(name, service, port)))]))
+}
+
+fn implicit_rule(name: &str, service: &convert::Service, port: u16) -> Rule {
+    let object = ObjectRef { kind: "Service".into(), namespace: service.namespace.as_str().into(), name: service.name.as_str().into() };
+    Rule {
+        object: Arc::new(object),
+        index: 0,
+        name: "".into(),
+        label: "".into(),
+        matches: Vec::new(),
+        filters: Filters::default(),
+        backends: vec![WeightedBackend { backend: format!("{name}:{port}").into(), invalid: None, weight: 1, filters: Filters::default() }],
+        total_weight: 1,
+        traffic: CallTraffic::clone(&service.calls),
+    }
+}
+
+/// `None` before the Mesh has told the trust domain: such a workload cannot be served at all.
+fn join_workload(held: &Held, content: &convert::Workload) -> Option<Workload> {
+    let binding =
+        |(name, ports): &(String, Vec<u16>)| PolicyBinding { name: name.as_str().into(), policy: held.policy(name), ports: ports.clone() };
+    Some(Workload {
+        key: format!("{}/{}", content.namespace, content.name).into(),
+        namespace: content.namespace.as_str().into(),
+        name: content.name.as_str().into(),
+        identity: Arc::new(SpiffeId::new(&held.mesh.trust_domain, &content.namespace, &content.service_account).ok()?),
+        address: content.address,
+        ports: content.model_ports(),
+        inbound: content.inbound,
+        outbound: content.outbound,
+        binds: content.binds.clone(),
+        zone: content.zone.as_str().into(),
+        policies: content.policies.iter().map(binding).collect(),
+        policy_epoch: held.epoch(&content.policies),
+    })
+}
