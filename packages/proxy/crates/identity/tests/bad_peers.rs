@@ -44,8 +44,11 @@ async fn be_called(authority: &Authority, config: rustls::ClientConfig, server_n
     in_time(async { tokio::join!(called, stranger) }).await
 }
 
+/// What is wrong, the certificate, and whether the verdict is the right one.
+type Bad = (&'static str, Profile, fn(&PeerError) -> bool);
+
 /// What is wrong with a certificate, whichever side shows it. The account named is the right one where a right name is shown at all.
-fn bad_certificates(account: &str) -> Vec<(&'static str, Profile, fn(&PeerError) -> bool)> {
+fn bad_certificates(account: &str) -> Vec<Bad> {
     let right = || uri(&spiffe(account));
     let named = |names| Profile { names, ..Profile::default() };
     let of = |profile: Profile| Profile { names: vec![right()], ..profile };

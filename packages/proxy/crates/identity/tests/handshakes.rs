@@ -8,7 +8,7 @@ mod pair;
 use std::time::Duration;
 
 use authority::{Authority, DOMAIN, HOUR, Profile, dns, now, spiffe, uri};
-use pair::{CATALOG, id, in_time, proxy, shake, talk, tcp, trust};
+use pair::{CATALOG, id, in_time, proxy, proxy_with, shake, talk, tcp, trust};
 use plait_identity::{Clock, Identities, PeerError, TlsError, Unusable};
 use plait_model::Reason;
 use rustls::{HandshakeKind, NamedGroup, ProtocolVersion};
@@ -165,9 +165,7 @@ async fn without_a_leaf_of_ours_that_holds_nothing_connects() {
 async fn a_server_shows_no_leaf_that_does_not_hold() {
     let authority = Authority::new("root");
     let (web, clock) = (proxy("web", &[&authority]), Clock::manual(now()));
-    let catalog = Identities::with_clock(clock.clone());
-    trust(&catalog, &[&authority]);
-    catalog.set_leaf("shop/catalog".into(), authority.leaf(&Profile::of("catalog")));
+    let catalog = proxy_with("catalog", &[&authority], &Profile::of("catalog"), &clock);
     shake(&web, &catalog).await.1.unwrap();
 
     clock.advance(HOUR);

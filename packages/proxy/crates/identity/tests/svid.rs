@@ -57,7 +57,7 @@ fn what_is_no_identity_is_refused() {
         ),
         ("a URI that is no ASCII", custom(&[&list(&[web.clone(), entry(0x86, b"\xff\xfe")])]), SvidError::ForeignName),
         ("a list that is none", custom(&[b"\x04\x00"]), SvidError::Unreadable),
-        ("a list that ends early", custom(&[&list(&[web.clone()])[..20]]), SvidError::Unreadable),
+        ("a list that ends early", custom(&[&list(std::slice::from_ref(&web))[..20]]), SvidError::Unreadable),
         ("an authority", Profile { authority: true, ..Profile::default() }, SvidError::Authority),
         ("a key that signs certificates", usages(&[KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign]), SvidError::Authority),
         ("a key that signs lists", usages(&[KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::CrlSign]), SvidError::Authority),

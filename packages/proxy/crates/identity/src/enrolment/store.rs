@@ -7,6 +7,7 @@ use std::{
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -19,6 +20,9 @@ use crate::leaf::{Leaf, LeafError, read, read_secret};
 const IDENTITY: &str = "identity.pem";
 /// Every root to be trusted; PEM.
 const ROOTS: &str = "roots.pem";
+
+/// Held while a file is written, since the temporary names are always the same: what a crash left behind is overwritten by the next write.
+static WRITING: Mutex<()> = Mutex::new(());
 
 /// The folder of one workload's identity.
 #[derive(Debug, Clone)]
@@ -67,6 +71,7 @@ impl Store {
     fn write(&self, name: &str, text: &str) -> Result<(), StoreError> {
         let path = self.folder.join(name);
         let fresh = self.folder.join(format!(".{name}.new"));
+        let _alone = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
         let write = || {
             DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
             fs::set_permissions(&self.folder, Permissions::from_mode(0o700))?;

@@ -5,6 +5,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use plait_identity::Leaf;
 use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -90,6 +91,11 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let root = params.self_signed(&key).unwrap().der().to_vec();
         Self { issuer: Issuer::new(params, key), root }
+    }
+
+    /// Hex SHA-256 of the root.
+    pub(crate) fn fingerprint(&self) -> String {
+        digest(&SHA256, &self.root).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// A certificate of `key`, in DER.

@@ -41,9 +41,14 @@ pub(crate) fn id(account: &str) -> SpiffeId {
 
 /// A proxy of workload shop/`account` with a good leaf, that trusts the roots of these authorities. The first signs the leaf.
 pub(crate) fn proxy(account: &str, authorities: &[&Authority]) -> Arc<Identities> {
-    let identities = Identities::with_clock(Clock::manual(now()));
+    proxy_with(account, authorities, &Profile::of(account), &Clock::manual(now()))
+}
+
+/// The same with this leaf, living by this clock.
+pub(crate) fn proxy_with(account: &str, authorities: &[&Authority], profile: &Profile, clock: &Clock) -> Arc<Identities> {
+    let identities = Identities::with_clock(clock.clone());
     trust(&identities, authorities);
-    identities.set_leaf(format!("shop/{account}").into(), authorities[0].leaf(&Profile::of(account)));
+    identities.set_leaf(format!("shop/{account}").into(), authorities[0].leaf(profile));
     identities
 }
 
