@@ -1,4 +1,4 @@
-"""Text of a file -> typed objects and problems. Called by the sources; the registry of kinds stands here."""
+"""Text of a file -> typed objects and problems. Called by the sources."""
 
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -6,30 +6,10 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from plait_controlplane.resources import authorizationpolicy, httproute, mesh, service, trafficpolicy, workload
 from plait_controlplane.resources.document import Document, documents
 from plait_controlplane.resources.fields import Resource
+from plait_controlplane.resources.kinds import CLUSTER_SCOPED, KINDS, PLAIT, PLANNED, meant
 from plait_controlplane.resources.problem import Path, Problem, Severity, did_you_mean, path_text
-
-PLAIT = "plait.dev/v1alpha1"
-GATEWAY = "gateway.networking.k8s.io/v1"
-
-KINDS: dict[tuple[str, str], type[Resource]] = {
-    ("v1", "Service"): service.Service,
-    ("v1", "Secret"): service.Secret,
-    ("v1", "ConfigMap"): service.ConfigMap,
-    (GATEWAY, "HTTPRoute"): httproute.HTTPRoute,
-    (PLAIT, "Mesh"): mesh.Mesh,
-    (PLAIT, "Workload"): workload.Workload,
-    (PLAIT, "AuthorizationPolicy"): authorizationpolicy.AuthorizationPolicy,
-    (PLAIT, "TrafficPolicy"): trafficpolicy.TrafficPolicy,
-}
-"""Every kind that is read, by apiVersion and kind."""
-
-PLANNED = {"AuthenticationPolicy", "ExternalService", "Plugin"}
-"""Kinds of our own that no proxy honours yet: refused, never ignored."""
-
-CLUSTER_SCOPED = {"Mesh"}
 
 Key = tuple[str, str, str]
 """Kind, namespace (empty for cluster-scoped kinds), name."""
@@ -92,29 +72,36 @@ def _model(file: str, document: Document, problems: list[Problem]) -> type[Resou
         return None
     version, kind = str(data["apiVersion"]), str(data["kind"])
     model = KINDS.get((version, kind))
-    if model is not None:
-        return model
-    place = document.place(("kind",)).value
-    versions = [known for known, name in KINDS if name == kind]
-    if versions:
+    if model is None:
+        problems.append(_other_kind(file, document, version, kind))
+    return model
+
+
+def _other_kind(file: str, document: Document, version: str, kind: str) -> Problem:
+    """A problem when the kind was meant to be one of ours, and a note when it is somebody else's."""
+    known = meant(version, kind)
+    name = _title(document.data)
+    if known is None and not version.startswith("plait.dev/"):
+        place = document.place(("kind",)).value
+        return Problem(file, *place, name, "kind", f"{kind} is not read by the mesh: skipped", "note")
+    if known and known[1] == kind and kind not in PLANNED:
         place = document.place(("apiVersion",)).value
-        message = f'{kind} is read in apiVersion "{versions[0]}", not "{version}"'
-        problems.append(Problem(file, *place, _title(data), "apiVersion", message))
-    elif version == PLAIT and kind in PLANNED:
+        message = f'{kind} is read in apiVersion "{known[0]}", not "{version}"'
+        return Problem(file, *place, name, "apiVersion", message)
+    place = document.place(("kind",)).value
+    if (version, kind) == (PLAIT, kind) and kind in PLANNED:
         message = f"UnsupportedValue: {kind} is not supported yet; remove it, nothing would enforce it"
-        problems.append(Problem(file, *place, _title(data), "kind", message))
-    elif version.startswith("plait.dev/"):
-        near = did_you_mean(kind, [name for known, name in KINDS if known == PLAIT])
-        problems.append(Problem(file, *place, _title(data), "kind", f'unknown kind "{kind}"{near}'))
     else:
-        problems.append(Problem(file, *place, _title(data), "kind", f"{kind} is not read by the mesh: skipped", "note"))
-    return None
+        message = f'unknown kind "{kind}"' + (f'; did you mean "{known[1]}"?' if known else "")
+    return Problem(file, *place, name, "kind", message)
 
 
 def _title(data: Any) -> str:
     meta = data.get("metadata") if isinstance(data, dict) else None
     meta = meta if isinstance(meta, dict) else {}
     kind = str(data.get("kind", "")) if isinstance(data, dict) else ""
+    # Named by the kind that was meant, so that the last good version of the object is found.
+    _, kind = (isinstance(data, dict) and meant(str(data.get("apiVersion", "")), kind)) or ("", kind)
     namespace = "" if kind in CLUSTER_SCOPED else str(meta.get("namespace", "default"))
     return title((kind, namespace, str(meta.get("name", "?"))))
 
