@@ -57,7 +57,7 @@ class ControlPlane:
         self._ports = Ports(settings.state / "ports.json")
         self._timing = timing or Timing()
         self.generation: Generation = self._history.last()
-        self.settled = Settled(self.generation.world, ())
+        self.settled = Settled(self.generation.world)
         self.listeners: Mapping[str, Listeners] = {}
         self._unreadable = ""
         self._publisher: Publisher | None = None
@@ -153,7 +153,7 @@ class ControlPlane:
             self._unreadable = str(error)
             return self.settled
         self._unreadable = ""
-        settled = settle(self.settled.world, reading.world, reading.problems, reading.broken)
+        settled = settle(self.settled, reading.world, reading.problems, reading.broken)
         told = set(self.settled.verdicts)
         for verdict in settled.verdicts:
             if verdict.state != "Accepted" and verdict not in told:

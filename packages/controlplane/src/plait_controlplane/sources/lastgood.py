@@ -1,25 +1,20 @@
 """What is in force: the objects of the directory, and for each that is broken its last good version. Pure.
 
-Called by `app` with the world before and what was read now. A security policy without a last good version denies all
-that it covers, a Mesh without one denies everything; anything else without one is left out.
+Called by `app` with what was in force before and what was read now. In the place of a policy or a Mesh without a last
+good version stands what denies (`standins`); anything else without one is left out.
 """
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
-from pydantic import ValidationError
-
-from plait_controlplane.resources.authorizationpolicy import AuthorizationPolicy
 from plait_controlplane.resources.document import Document
-from plait_controlplane.resources.fields import ObjectName, Resource
-from plait_controlplane.resources.mesh import Mesh
 from plait_controlplane.resources.problem import Problem
-from plait_controlplane.resources.reader import PLAIT, Key, StoredObject, title
-from plait_controlplane.resources.world import ROOT_NAMESPACE, World
+from plait_controlplane.resources.reader import Key, StoredObject, title
+from plait_controlplane.resources.world import World
+from plait_controlplane.sources.standins import stand_ins
 from plait_controlplane.translate.everything import check
-from plait_controlplane.translate.policy import TARGETS
 
 State = Literal["Accepted", "Refused", "Stale"]
 
@@ -45,41 +40,63 @@ class Verdict:
 class Settled:
     """The world in force. `stand_ins` are the policies and the Mesh that deny in the place of broken ones."""
 
-    world: World
-    verdicts: tuple[Verdict, ...]
+    world: World = field(default_factory=World)
+    verdicts: tuple[Verdict, ...] = ()
     stand_ins: frozenset[Key] = frozenset()
 
+    def good(self) -> dict[Key, StoredObject]:
+        """What was right when it was read."""
+        return {key: stored for key, stored in self.world.objects.items() if key not in self.stand_ins}
 
-def settle(before: World, read: World, problems: Iterable[Problem], broken: Iterable[tuple[str, Document]]) -> Settled:
+    def denying(self) -> dict[Key, StoredObject]:
+        """The stand-ins."""
+        return {key: self.world.objects[key] for key in self.stand_ins}
+
+
+def settle(
+    before: Settled, read: World, problems: Iterable[Problem], broken: Iterable[tuple[str, Document]]
+) -> Settled:
     """`broken` are the documents of files with problems, by file: stand-ins are made from what can be read of them."""
     found = [problem for problem in problems if problem.severity == "error"]
     notes = [problem for problem in problems if problem.severity == "note"]
+    good = before.good()
     lost_files = {problem.file for problem in found if not problem.object}
     bad = {problem.object for problem in found} - {title(key) for key in read.objects}
-    objects = dict(read.objects)
-    stale: set[Key] = set()
-    for key, stored in before.objects.items():
-        if key not in objects and (title(key) in bad or stored.file in lost_files):
-            objects[key] = stored
-            stale.add(key)
+    stale = _stale(good, read, found, lost_files)
+    objects = {**read.objects, **{key: good[key] for key in stale}}
     for problem in check(World(dict(sorted(objects.items())))):
         told = next((key for key in objects if title(key) == problem.object), None)
         if told is None or told in stale or not _unusable(problem):
             continue
         found.append(problem)
-        if told in before.objects:
-            objects[told] = before.objects[told]
+        if told in good:
+            objects[told] = good[told]
             stale.add(told)
         else:
             bad.add(problem.object)
     refused = {key: stored for key, stored in objects.items() if title(key) in bad and key not in stale}
     objects = {key: stored for key, stored in objects.items() if key not in refused}
-    stand_ins = _stand_ins(bad, refused, broken, objects)
-    world = World(dict(sorted({**objects, **stand_ins}.items())))
+    candidates = [*((stored.file, stored.document) for stored in refused.values()), *broken]
+    denying = stand_ins(candidates, bad, objects, stale, before.denying())
+    denying |= {key: one for key, one in before.denying().items() if one.file in lost_files and key not in objects}
+    world = World(dict(sorted({**objects, **denying}.items())))
     found.extend(check(world))
-    return Settled(
-        world, _verdicts(world, stale, [*dict.fromkeys(found), *notes], set(stand_ins)), frozenset(stand_ins)
-    )
+    verdicts = _verdicts(world, stale, [*dict.fromkeys(found), *notes], set(denying))
+    return Settled(world, verdicts, frozenset(denying))
+
+
+def _stale(good: dict[Key, StoredObject], read: World, found: list[Problem], lost_files: set[str]) -> set[Key]:
+    """What is broken now and was good before."""
+    titles = {problem.object for problem in found}
+    # Of an object whose name is broken only the kind is known: it can be any of that kind in its file.
+    known = {title(key) for key in [*good, *read.objects]}
+    nameless = {(problem.object.partition(" ")[0], problem.file) for problem in found if problem.object not in known}
+    return {
+        key
+        for key, stored in good.items()
+        if key not in read.objects
+        and (title(key) in titles or stored.file in lost_files or (key[0], stored.file) in nameless)
+    }
 
 
 def _unusable(problem: Problem) -> bool:
@@ -90,74 +107,20 @@ def _unusable(problem: Problem) -> bool:
     return problem.message.startswith("UnsupportedValue") or not REFERENCES.search(problem.path)
 
 
-def _stand_ins(
-    bad: set[str],
-    refused: dict[Key, StoredObject],
-    broken: Iterable[tuple[str, Document]],
-    kept: dict[Key, StoredObject],
-) -> dict[Key, StoredObject]:
-    found: dict[Key, StoredObject] = {}
-    candidates = [(stored.file, stored.document) for stored in refused.values()]
-    for file, document in [*candidates, *broken]:
-        resource = _stand_in(document.data, kept)
-        if resource is None:
-            continue
-        stored = StoredObject(resource, file, document)
-        # A Mesh of another name is refused too, and is still what the user wanted to be true everywhere.
-        if (title(stored.key) in bad or isinstance(resource, Mesh)) and stored.key not in kept:
-            found.setdefault(stored.key, stored)
-    return found
-
-
-def _stand_in(data: Any, kept: dict[Key, StoredObject]) -> Resource | None:
-    """What denies in the place of a broken object; None when the object would enforce nothing."""
-    if not isinstance(data, dict) or data.get("apiVersion") != PLAIT:
-        return None
-    spec: dict[str, Any] = data["spec"] if isinstance(data.get("spec"), dict) else {}
-    if data.get("kind") == "Mesh":
-        return _closed_mesh(spec)
-    if data.get("kind") != "AuthorizationPolicy" or spec.get("mode") == "DryRun":
-        return None
-    reach = {name: spec[name] for name in ("targetRefs", "selector") if name in spec}
-    for covered in (reach, {}):  # what it covers cannot be read or found: its whole namespace
-        try:
-            policy = AuthorizationPolicy.model_validate({**data, "spec": {**covered, "action": "Deny", "rules": [{}]}})
-        except ValidationError:
-            continue
-        if all(_there(policy, ref, kept) for ref in policy.spec.target_refs):
-            return policy
-    return None
-
-
-def _there(policy: AuthorizationPolicy, ref: ObjectName, kept: dict[Key, StoredObject]) -> bool:
-    """Whether a target stands for anything that the policy may guard."""
-    namespace = policy.metadata.namespace
-    if ref.kind == "Service":
-        return (ref.group, ref.namespace or namespace) == ("", namespace) and ("Service", namespace, ref.name) in kept
-    return ref.kind in TARGETS and (ref.kind != "Mesh" or namespace == ROOT_NAMESPACE)
-
-
-def _closed_mesh(spec: dict[str, Any]) -> Mesh:
-    """Strict, nobody may call, nothing leaves; of what the user wrote only the trust domain, when that can be read."""
-    head = {"apiVersion": PLAIT, "kind": "Mesh", "metadata": {"name": "default"}}
-    closed = {"defaultPolicy": "DenyAll", "egress": "Deny"}
-    try:
-        return Mesh.model_validate({**head, "spec": {**closed, "trustDomain": spec.get("trustDomain")}})
-    except ValidationError:
-        return Mesh.model_validate({**head, "spec": closed})
-
-
 def _verdicts(world: World, stale: set[Key], problems: list[Problem], denied: set[Key]) -> tuple[Verdict, ...]:
     by_title: dict[str, list[Problem]] = {}
     for problem in problems:
         by_title.setdefault(problem.object, []).append(problem)
+    known = {title(key) for key in world.objects}
     verdicts = []
     for key, stored in world.objects.items():
         own = tuple(sorted(by_title.pop(title(key), [])))
         line = stored.document.place(("metadata", "name")).value[0]
         state: State = "Stale" if key in stale else "Refused" if key in denied else "Accepted"
-        if state == "Stale" and not own:
-            own = tuple(problem for problem in problems if problem.file == stored.file and not problem.object)
+        if state != "Accepted" and not own:
+            # Nothing is told of it by name: its whole file, or its very name, cannot be read.
+            nameless = (one for one in problems if one.file == stored.file and one.object not in known)
+            own = tuple(one for one in nameless if one.object.partition(" ")[0] in ("", key[0]))
         verdicts.append(Verdict(*key, stored.file, line, state, own))
     for name, own_problems in by_title.items():
         errors = tuple(sorted(problem for problem in own_problems if problem.severity == "error"))
