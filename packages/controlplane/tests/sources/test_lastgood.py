@@ -122,6 +122,8 @@ def test_what_is_removed_is_gone(tmp_path: Path) -> None:
         ("v1alpha1", "v1beta1", 1),
         ("plait.dev/v1alpha1", "v1alpha1", 1),
         ("to: [{", "from: [{claims: {a: b}}], to: [{", 1),
+        ("to: [{", "from: [{identities: []}], to: [{", 1),
+        ("methods: [GET]", 'hosts: ["stock:80"]', 1),
     ],
 )
 def test_a_security_policy_without_a_last_good_version_denies(tmp_path: Path, old: str, new: str, targets: int) -> None:

@@ -27,6 +27,19 @@ def _path(value: str) -> str:
     return value
 
 
+def _host(value: str) -> str:
+    plain = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@*\[\]]+)(?::\d*)?", value)
+    if "*" in value:
+        raise ValueError(f'"{value}": hosts have no wildcards; name each host')
+    if plain is None:
+        hint = f'write "[{value}]"' if value.count(":") > 1 else "write a name, for example reviews or reviews.shop"
+        raise ValueError(f'"{value}" is no host; {hint}')
+    wanted = plain[1].removesuffix(".")
+    if wanted != value:
+        raise ValueError(f'"{value}" can never match: hosts are compared without port and last dot; write "{wanted}"')
+    return value
+
+
 def _method(value: str) -> str:
     if not re.fullmatch(r"[A-Z][A-Z-]*", value):
         raise ValueError(f'"{value}" is no method; write "{value.upper()}"')
@@ -69,7 +82,7 @@ class Operation(Model):
     ports: list[Port] = Field(default_factory=list)
     methods: list[Annotated[str, AfterValidator(_method)]] = Field(default_factory=list)
     paths: list[Annotated[str, AfterValidator(_path)]] = Field(default_factory=list)
-    hosts: list[str] = Field(default_factory=list)
+    hosts: list[Annotated[str, AfterValidator(_host)]] = Field(default_factory=list)
     headers: list[Header] = Field(default_factory=list)
 
 

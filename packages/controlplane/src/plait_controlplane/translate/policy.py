@@ -1,11 +1,11 @@
 """AuthorizationPolicy -> the Policy message, and which workloads and ports it covers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from plait_sdk.contracts import policy_pb2
 
 from plait_controlplane.resources.authorizationpolicy import AuthorizationPolicy, Operation, Source
-from plait_controlplane.resources.problem import Problem
+from plait_controlplane.resources.problem import Path, Problem, Severity
 from plait_controlplane.resources.reader import StoredObject
 from plait_controlplane.resources.workload import Workload
 from plait_controlplane.resources.world import ROOT_NAMESPACE, World
@@ -13,6 +13,17 @@ from plait_controlplane.translate.names import object_ref, target_port
 from plait_controlplane.translate.traffic import check_target
 
 ACTION = {"Allow": policy_pb2.POLICY_ACTION_ALLOW, "Deny": policy_pb2.POLICY_ACTION_DENY}
+EXAMPLES = {
+    "identities": "identities: [spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/ACCOUNT]",
+    "namespaces": "namespaces: [NAMESPACE]",
+    "service_accounts": "serviceAccounts: [NAME]",
+    "cidrs": "cidrs: [10.0.0.0/8]",
+    "ports": "ports: [8080]",
+    "methods": "methods: [GET]",
+    "paths": "paths: [/a/*]",
+    "hosts": "hosts: [NAME]",
+    "headers": "headers: [{name: NAME}]",
+}
 TARGETS = {"Service", "Namespace", "Mesh"}
 
 
@@ -83,5 +94,38 @@ def check_policy(world: World, stored: StoredObject, policy: AuthorizationPolicy
             if source.claims is not None:
                 claims = ("spec", "rules", i, "from", j, "claims")
                 yield stored.problem(claims, "UnsupportedValue: claims are not supported yet; remove the field")
+    yield from _check_empty(stored, policy)
     if policy.spec.action == "Allow" and not policy.spec.rules:
         yield stored.problem(("spec", "action"), "an Allow without rules denies everything that it covers", "note")
+
+
+def _check_empty(stored: StoredObject, policy: AuthorizationPolicy) -> Iterator[Problem]:
+    """Lists that are empty restrict nothing. Who writes one may mean nobody, and would get anybody."""
+    for name, alias in (("target_refs", "targetRefs"), ("selector", "selector")):
+        if name in policy.spec.model_fields_set and not getattr(policy.spec, name):
+            message = f"an empty {alias} means the whole namespace; remove it to say so, or name what is meant"
+            yield stored.problem(("spec", alias), message, "note")
+    for i, rule in enumerate(policy.spec.rules):
+        whom: list[tuple[str, str, Sequence[Source | Operation]]] = [
+            ("from_", "anybody", rule.from_), ("to", "any call", rule.to)
+        ]  # fmt: skip
+        for name, all_of_it, items in whom:
+            path = ("spec", "rules", i, name.rstrip("_"))
+            if name in rule.model_fields_set and not items:
+                message = f"an empty {path[-1]} means {all_of_it}; remove it to say so, or name what is meant"
+                yield stored.problem(path, message, "note")
+            for j, item in enumerate(items):
+                yield from _check_item(stored, policy, (*path, j), item, all_of_it)
+
+
+def _check_item(
+    stored: StoredObject, policy: AuthorizationPolicy, path: Path, item: Source | Operation, all_of_it: str
+) -> Iterator[Problem]:
+    if not item.model_fields_set:
+        yield stored.problem(path, f"an item without fields means {all_of_it}", "note")
+    for name, field in type(item).model_fields.items():
+        if name in item.model_fields_set and getattr(item, name) == []:
+            # In a Deny it errs to the safe side.
+            severity: Severity = "error" if policy.spec.action == "Allow" else "note"
+            message = f"an empty list restricts nothing, as if it were absent; write {EXAMPLES[name]}, or remove it"
+            yield stored.problem((*path, str(field.alias)), message, severity)
