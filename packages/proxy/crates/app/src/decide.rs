@@ -1,4 +1,5 @@
-//! `plait-proxy decide`: one question to the engine that serves traffic, offline. Called by `plait explain --dir`; opens no socket.
+//! `plait-proxy decide`: one question to the engine that serves traffic, offline; and how a request is read from
+//! words, for the admin socket too. Called by `plait explain --dir`; opens no socket.
 
 use std::path::PathBuf;
 
@@ -15,16 +16,23 @@ pub(crate) struct Decide {
     /// A serialised plait.v1.ChangeSet that holds the whole world
     #[arg(long)]
     resources: PathBuf,
+    #[command(flatten)]
+    request: Request,
+}
+
+/// A request as people write it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Request {
     /// The calling workload, namespace/name
     #[arg(long)]
-    from: String,
+    pub(crate) from: String,
     /// Method, for example GET
-    method: String,
+    pub(crate) method: String,
     /// Absolute, for example `http://reviews:80/reviews/7?x=y`
-    url: String,
+    pub(crate) url: String,
     /// A header field, "name: value"; may be repeated
     #[arg(short = 'H', long = "header")]
-    headers: Vec<String>,
+    pub(crate) headers: Vec<String>,
 }
 
 /// Why there is no decision.
@@ -70,27 +78,33 @@ pub(crate) fn run(command: &Decide) -> Result<String, DecideError> {
     for rejected in &applied.rejected {
         eprintln!("! {} was refused: {}", rejected.name, rejected.refused);
     }
-    let question = Question { from: command.from.clone(), head: head(command)? };
-    Ok(serde_json::to_string(&explain(&applied.snapshot, &question)?)?)
+    Ok(serde_json::to_string(&explain(&applied.snapshot, &command.request.question()?)?)?)
 }
 
-fn head(command: &Decide) -> Result<RequestHead, DecideError> {
-    let wrong = || DecideError::Url(command.url.clone());
-    let rest = command.url.strip_prefix("http://").ok_or_else(wrong)?;
-    let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-    let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query.to_owned())));
-    let mut head = RequestHead {
-        method: command.method.parse().map_err(|_| DecideError::Method(command.method.clone()))?,
-        authority: authority.to_owned(),
-        query,
-        ..RequestHead::default()
-    };
-    let path = if path.is_empty() { "/" } else { path };
-    canonical_path(path.as_bytes(), &mut head.path).map_err(|error| DecideError::Path(command.url.clone(), error))?;
-    for field in &command.headers {
-        let (name, value) =
-            field.split_once(':').filter(|(name, _)| !name.trim().is_empty()).ok_or_else(|| DecideError::Header(field.clone()))?;
-        head.headers.append(name.trim().as_bytes(), value.trim().as_bytes());
+impl Request {
+    /// The question to the engine.
+    pub(crate) fn question(&self) -> Result<Question, DecideError> {
+        Ok(Question { from: self.from.clone(), head: self.head()? })
     }
-    Ok(head)
+
+    fn head(&self) -> Result<RequestHead, DecideError> {
+        let wrong = || DecideError::Url(self.url.clone());
+        let rest = self.url.strip_prefix("http://").ok_or_else(wrong)?;
+        let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query.to_owned())));
+        let mut head = RequestHead {
+            method: self.method.parse().map_err(|_| DecideError::Method(self.method.clone()))?,
+            authority: authority.to_owned(),
+            query,
+            ..RequestHead::default()
+        };
+        let path = if path.is_empty() { "/" } else { path };
+        canonical_path(path.as_bytes(), &mut head.path).map_err(|error| DecideError::Path(self.url.clone(), error))?;
+        for field in &self.headers {
+            let (name, value) =
+                field.split_once(':').filter(|(name, _)| !name.trim().is_empty()).ok_or_else(|| DecideError::Header(field.clone()))?;
+            head.headers.append(name.trim().as_bytes(), value.trim().as_bytes());
+        }
+        Ok(head)
+    }
 }

@@ -1,6 +1,7 @@
 //! The binary `plait-proxy`: reads its arguments and hands over to the file of each command.
 
 mod decide;
+mod run;
 
 use std::process::ExitCode;
 
@@ -18,9 +19,11 @@ struct Arguments {
 enum Command {
     /// Says what would happen to a request, from resources in a file, as JSON
     Decide(decide::Decide),
+    /// Serves workloads until it is told to stop
+    Run(run::Run),
 }
 
-/// Exit codes: 0 done, 1 the thing asked about is not so, 2 wrong usage (clap's own for bad arguments).
+/// Exit codes: 0 done, 1 the thing asked about is not so or broke, 2 wrong usage (clap's own for bad arguments), 3 cut short.
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Decide(command) => match decide::run(&command) {
@@ -33,5 +36,9 @@ fn main() -> ExitCode {
                 ExitCode::from(error.exit_code())
             }
         },
+        Command::Run(command) => run::run(&command).unwrap_or_else(|error| {
+            eprintln!("✗ {error}");
+            ExitCode::from(error.exit_code())
+        }),
     }
 }

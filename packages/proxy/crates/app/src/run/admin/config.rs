@@ -1,0 +1,69 @@
+//! `/config`: what is in force, for `plait status` and for people.
+
+use std::{
+    net::SocketAddr,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use axum::{Json, extract::State};
+use plait_identity::Leaf;
+use serde::Serialize;
+
+use super::Asked;
+use crate::run::status::Source;
+
+/// The answer. Field names are a promise to `plait` and to scripts.
+#[derive(Debug, Serialize)]
+pub(super) struct Config {
+    generation: u64,
+    source: Source,
+    workloads: Vec<Workload>,
+    /// Services that are held because somebody here called them.
+    destinations: Vec<String>,
+    listening: Vec<SocketAddr>,
+}
+
+#[derive(Debug, Serialize)]
+struct Workload {
+    name: String,
+    identity: String,
+    /// `None` = there is none, and nothing is served.
+    certificate: Option<Certificate>,
+}
+
+#[derive(Debug, Serialize)]
+struct Certificate {
+    not_after_unix: u64,
+    renew_at_unix: u64,
+    issuer: String,
+}
+
+pub(super) async fn config(State(asked): State<Asked>) -> Json<Config> {
+    let snapshot = asked.shared.world.load_full();
+    let workload = |workload: &plait_model::Workload| Workload {
+        name: workload.key.to_string(),
+        identity: workload.identity.to_string(),
+        certificate: asked.shared.identities.leaf(&workload.key).map(|leaf| certificate(&leaf)),
+    };
+    let mut workloads: Vec<_> = snapshot.workloads.values().map(|held| workload(held)).collect();
+    workloads.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut destinations: Vec<_> = snapshot.destinations.keys().map(ToString::to_string).collect();
+    destinations.sort();
+    let listening = asked.shared.listening.borrow().open.clone();
+    Json(Config { generation: snapshot.generation, source: asked.status.source(), workloads, destinations, listening })
+}
+
+fn certificate(leaf: &Leaf) -> Certificate {
+    Certificate { not_after_unix: unix(leaf.not_after()), renew_at_unix: unix(leaf.renew_at()), issuer: issuer(leaf) }
+}
+
+/// The name of whoever signed it.
+fn issuer(leaf: &Leaf) -> String {
+    let parsed = leaf.chain().first().and_then(|der| x509_parser::parse_x509_certificate(der).ok());
+    parsed.map_or_else(String::new, |(_, certificate)| certificate.issuer().to_string())
+}
+
+/// Whole seconds; what lies before 1970 is 0.
+fn unix(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

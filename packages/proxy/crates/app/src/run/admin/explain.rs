@@ -1,0 +1,41 @@
+//! `/explain?from=NS/NAME&method=GET&url=URL&header=NAME: VALUE`: what would happen to a request, by the engine that serves.
+
+use std::time::Duration;
+
+use axum::{
+    Json,
+    extract::{Query, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use plait_decide::explain::{Unanswerable, explain as ask};
+use plait_model::DestinationKey;
+
+use super::{Asked, refusal};
+use crate::decide::{DecideError, Request};
+
+/// As long as a request waits for the control plane to say what a destination is.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+pub(super) async fn explain(State(asked): State<Asked>, Query(query): Query<Vec<(String, String)>>) -> Response {
+    match decision(&asked, &query).await {
+        Ok(answer) => answer,
+        Err(error @ DecideError::Unanswerable(_)) => refusal(StatusCode::NOT_FOUND, error),
+        Err(error) => refusal(StatusCode::BAD_REQUEST, error),
+    }
+}
+
+async fn decision(asked: &Asked, query: &[(String, String)]) -> Result<Response, DecideError> {
+    let one = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone()).unwrap_or_default();
+    let headers = query.iter().filter(|(key, _)| key == "header").map(|(_, value)| value.clone()).collect();
+    let request = Request { from: one("from"), method: one("method"), url: one("url"), headers };
+    let question = request.question()?;
+    let world = &asked.shared.world;
+    let mut found = ask(&world.load(), &question);
+    if let Err(Unanswerable::NotHeld(key)) = &found {
+        // What was never called is asked for as a call would do it.
+        let _ = world.destination(&DestinationKey::from_contract(key), PATIENCE).await;
+        found = ask(&world.load(), &question);
+    }
+    Ok(Json(found?).into_response())
+}

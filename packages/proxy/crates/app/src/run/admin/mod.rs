@@ -1,0 +1,85 @@
+//! The admin server: what people and the command `plait` ask a proxy, over a Unix socket of mode 0600. It only reads, and GET alone is answered.
+//! Called by each form of `run`; lives on the control thread.
+
+mod config;
+mod explain;
+mod ready;
+
+use std::{
+    fs,
+    io::{self, ErrorKind},
+    os::unix::{self, fs::PermissionsExt},
+    path::Path,
+    sync::Arc,
+};
+
+use axum::{
+    Json, Router,
+    http::{StatusCode, header},
+    response::IntoResponse,
+    routing::get,
+};
+use plait_proxy_core::{ConnectionInfo, Shared};
+use tokio::net::UnixListener;
+
+use super::{
+    RunError,
+    status::{Status, say},
+};
+
+/// What answers are made of.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) status: Arc<Status>,
+}
+
+/// Opens the socket and serves it until the process ends.
+pub(crate) fn start(socket: &Path, asked: Asked) -> Result<(), RunError> {
+    let listener = listen(socket).map_err(|error| RunError::Admin(socket.to_owned(), error))?;
+    tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, router(asked)).await {
+            say(format_args!("✗ the admin socket is gone: {error}"));
+        }
+    });
+    Ok(())
+}
+
+/// Replaces the socket of a process that is gone, never that of one that listens.
+fn listen(socket: &Path) -> io::Result<UnixListener> {
+    match unix::net::UnixStream::connect(socket) {
+        Ok(_) => return Err(io::Error::new(ErrorKind::AddrInUse, "another process answers there")),
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(socket)?,
+        Err(_) => {}
+    }
+    // Made under another name, closed to others, then moved: nobody ever finds it open.
+    let fresh = socket.with_extension(format!("new-{}", std::process::id()));
+    let _ = fs::remove_file(&fresh);
+    let listener = UnixListener::bind(&fresh)?;
+    fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600))?;
+    fs::rename(&fresh, socket)?;
+    Ok(listener)
+}
+
+fn router(asked: Asked) -> Router {
+    Router::new()
+        .route("/ready", get(ready::ready))
+        .route("/metrics", get(metrics))
+        .route("/config", get(config::config))
+        .route("/connections", get(connections))
+        .route("/explain", get(explain::explain))
+        .with_state(asked)
+}
+
+async fn metrics(asked: axum::extract::State<Asked>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], asked.shared.telemetry.render())
+}
+
+async fn connections(asked: axum::extract::State<Asked>) -> Json<Vec<ConnectionInfo>> {
+    Json(asked.shared.connections.list())
+}
+
+/// An answer that says why there is no other.
+fn refusal(status: StatusCode, why: impl std::fmt::Display) -> axum::response::Response {
+    (status, format!("{why}\n")).into_response()
+}
