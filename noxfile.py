@@ -125,6 +125,24 @@ def wheels(session: nox.Session) -> None:
 
 
 @nox.session
+def demo(session: nox.Session) -> None:
+    """Every claim of the demo on live traffic; `-- --churn 5` makes it short."""
+    run(session, "plait", "demo", "--check", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Five minutes of each fuzz target, `-- 30` for as many seconds. Corpora alone are replayed by `rust`."""
+    if shutil.which("cargo-fuzz") is None:
+        session.error("cargo-fuzz is missing: cargo install --locked cargo-fuzz, and rustup toolchain install nightly")
+    seconds = session.posargs[0] if session.posargs else "300"
+    session.chdir(ROOT / "packages/proxy")
+    for target in sorted(path.stem for path in Path("fuzz/fuzz_targets").glob("*.rs")):
+        limits = [f"-max_total_time={seconds}", "-max_len=2048"]
+        run(session, "cargo", "+nightly", "fuzz", "run", target, "--", *limits)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Benchmarks beside nginx, HAProxy and Envoy; `-- --json FILE` writes the figures."""
     sync = ["uv", "sync", "-q", "--frozen", "--inexact", "--no-install-workspace", "--all-packages", "--group", "bench"]
