@@ -78,3 +78,36 @@ impl TimeProvider for Clock {
         self.now().duration_since(UNIX_EPOCH).ok().map(UnixTime::since_unix_epoch)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waits_for_a_manual_clock_wakes_when_it_is_time() {
+        let clock = Clock::manual(UNIX_EPOCH);
+        let waits = tokio::spawn({
+            let clock = clock.clone();
+            async move {
+                clock.sleep_until(UNIX_EPOCH + 2 * GLANCE).await;
+                clock.sleep(GLANCE).await;
+                clock.now()
+            }
+        });
+        for _ in 0..30 {
+            tokio::task::yield_now().await;
+            assert!(!waits.is_finished());
+            clock.advance(GLANCE / 10);
+        }
+        assert_eq!(waits.await.ok(), Some(UNIX_EPOCH + 3 * GLANCE));
+    }
+
+    #[tokio::test]
+    async fn the_machine_s_clock_is_waited_for_too() {
+        let clock = Clock::system();
+        let soon = clock.now() + Duration::from_millis(20);
+        clock.sleep_until(soon).await;
+        assert!(clock.now() >= soon);
+        clock.sleep_until(UNIX_EPOCH).await; // long ago
+    }
+}

@@ -58,7 +58,7 @@ pub enum PeerError {
     #[error("it showed no certificate")]
     NoCertificate,
     /// Unknown root, expired, wrong usage, bad signature.
-    #[error("its certificate is not valid: {0}")]
+    #[error("its certificate is not valid: {}", in_words(.0))]
     Certificate(rustls::CertificateError),
     /// The certificate names nobody, or too many.
     #[error(transparent)]
@@ -104,6 +104,16 @@ fn verdict(refused: &rustls::CertificateError) -> PeerError {
         _ => None,
     };
     ours.unwrap_or_else(|| PeerError::Certificate(refused.clone()))
+}
+
+/// rustls has words for some and a variant's name for the rest.
+fn in_words(refused: &rustls::CertificateError) -> String {
+    match refused {
+        rustls::CertificateError::UnknownIssuer => "it was signed by no root that is trusted here".to_owned(),
+        rustls::CertificateError::BadSignature => "the peer does not hold its key, or its issuer did not sign it".to_owned(),
+        rustls::CertificateError::InvalidPurpose => "it is not for this end of a connection".to_owned(),
+        other => other.to_string(),
+    }
 }
 
 /// The way of our verdict into rustls.

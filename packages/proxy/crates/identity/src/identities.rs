@@ -140,7 +140,7 @@ impl State {
     /// A configuration for one connection as `workload` to exactly `expected`.
     ///
     /// Identity is checked by rustls within the handshake, so that a wrong peer learns nothing, not even who we are. For that each connection
-    /// needs a verifier of its own; it is put into a copy of the cached configuration, which is a dozen reference counts (about 1 us of some 300).
+    /// needs a verifier of its own; it is put into a copy of the cached configuration, which is a dozen reference counts (0.3 us of the 450 of both ends).
     pub(crate) fn client(&self, workload: &str, alpn: &[u8], expected: &SpiffeId, clock: &Clock) -> Result<Arc<ClientConfig>, TlsError> {
         let mut config = ClientConfig::clone(&self.usable(workload, clock)?.client);
         let verifier = Exactly { trust: self.trust.clone(), expected: Some(expected.clone()) };

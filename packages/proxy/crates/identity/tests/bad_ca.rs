@@ -108,7 +108,7 @@ async fn a_token_is_shown_to_the_control_plane_alone() {
     let control_plane = || vec![uri(&format!("spiffe://{DOMAIN}/ns/plait-system/sa/plait-controlplane"))];
     let elsewhere = || vec![uri("spiffe://elsewhere.example/ns/plait-system/sa/plait-controlplane")];
     for (what, authority, names, why) in [
-        ("a root that the token does not name", &other, control_plane(), "UnknownIssuer"),
+        ("a root that the token does not name", &other, control_plane(), "signed by no root that is trusted here"),
         ("a workload", &ours, vec![uri(&spiffe("web"))], "it is spiffe://bookshop.example/ns/shop/sa/web, not"),
         ("the control plane of another mesh", &ours, elsewhere(), "of another trust domain"),
         ("a host", &ours, vec![dns("localhost")], "0 URIs"),
@@ -172,10 +172,30 @@ async fn a_ca_with_a_new_root_is_known_by_a_token_that_names_it() {
     sidecar.says("is not the control plane").await;
     drop(sidecar);
 
-    let mut sidecar = Sidecar::start(&clock, place.path(), &address, Some(token("web", &[rotated.authority()], &address, LIFE)));
+    let mut sidecar =
+        Sidecar::start(&clock, place.path(), &address, Some(token("web", &[ca.authority(), rotated.authority()], &address, LIFE)));
     sidecar.says("the certificate on disk is in force").await;
     sidecar.says("a new certificate").await;
     assert!(sidecar.connects(&[rotated.authority()]).await);
+}
+
+#[tokio::test]
+async fn a_ca_that_signs_for_a_moment_is_not_asked_in_a_loop() {
+    let (ca, address, clock, place) = stage().await;
+    ca.trick(Trick::Change(Box::new(|answer, ca| {
+        let csr = CertificateSigningRequestParams::from_der(&ca.asked()[0].csr.as_slice().into()).unwrap();
+        let moment = Profile { not_after: now() + Duration::from_secs(1), ..Profile::of("web") };
+        answer.chain = vec![ca.authority().sign(&moment, &csr.public_key)];
+    })));
+    let mut sidecar = Sidecar::start(&clock, place.path(), &address, Some(token("web", &[ca.authority()], &address, HOUR)));
+    sidecar.says("a new certificate").await;
+    clock.advance(Duration::from_millis(900));
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(ca.asked().len(), 1);
+    clock.advance(Duration::from_millis(100));
+    sidecar.says("a new certificate").await;
 }
 
 #[tokio::test]

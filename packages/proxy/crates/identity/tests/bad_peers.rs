@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use authority::{Authority, HOUR, Profile, dns, now, san, spiffe, uri};
 use pair::{CATALOG, Connected, id, in_time, proxy, tcp};
-use plait_identity::{PeerError, SvidError, TlsError};
+use plait_identity::{PeerError, Svid, SvidError, TlsError};
 use plait_model::{Reason, SpiffeId};
 use rcgen::{CustomExtension, ExtendedKeyUsagePurpose, KeyPair, SanType};
 use rustls::{
@@ -204,6 +204,42 @@ async fn a_client_that_asks_for_somebody_else_sees_no_certificate() {
         assert!(matches!(&called, Err(TlsError::UnknownName(found)) if found == asked), "{name}: {called:?}");
         assert!(!answered);
     }
+}
+
+#[tokio::test]
+async fn only_the_control_plane_of_our_mesh_is_taken_for_it() {
+    let authority = Authority::new("root");
+    let system = |domain: &str, account: &str| uri(&format!("spiffe://{domain}/ns/plait-system/sa/{account}"));
+    let grpc: &[&[u8]] = &[b"h2"];
+    for (what, name, alpn, works) in [
+        ("itself", system("bookshop.example", "plait-controlplane"), grpc, true),
+        ("one that speaks another protocol", system("bookshop.example", "plait-controlplane"), PLAIT, false),
+        ("another account", system("bookshop.example", "plait-injector"), grpc, false),
+        ("that of another mesh", system("elsewhere.example", "plait-controlplane"), grpc, false),
+        ("a workload", uri(&spiffe("catalog")), grpc, false),
+    ] {
+        let (client, server) = tcp().await;
+        let acceptor = TlsAcceptor::from(Arc::new(stranger::server(authority.pair(&Profile::named(vec![name])), alpn)));
+        let web = proxy("web", &[&authority]);
+        let (connected, accepted) =
+            in_time(async { tokio::join!(web.connect_control_plane("shop/web", client), acceptor.accept(server)) }).await;
+        assert_eq!(connected.is_ok(), works, "{what}: {connected:?}");
+        if let (Ok(mut connected), Ok(mut accepted)) = (connected, accepted) {
+            pair::talk(&mut connected, &mut accepted).await;
+            let shown = accepted.get_ref().1.peer_certificates().map(|chain| Svid::parse(&chain[0]).unwrap().identity);
+            assert_eq!(shown, Some(id("web")), "discovery sees who asks");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_knows_no_ml_kem_is_served_with_x25519() {
+    let authority = Authority::new("root");
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider.kx_groups = vec![rustls::crypto::aws_lc_rs::kx_group::X25519];
+    let config = stranger::client_with(provider, Some(authority.pair(&Profile::of("web"))), PLAIT);
+    let (called, _) = be_called(&authority, config, CATALOG).await;
+    assert_eq!(*called.unwrap(), id("web"));
 }
 
 #[tokio::test]

@@ -180,7 +180,6 @@ async fn a_leaf_on_disk_that_has_expired_gives_way_to_the_token() {
     Sidecar::start(&clock, place.path(), &address, Some(token("web", &[ca.authority()], &address, HOUR))).says("a new certificate").await;
     clock.advance(2 * LIFE);
     let mut sidecar = Sidecar::start(&clock, place.path(), &address, Some(token("web", &[ca.authority()], &address, 3 * LIFE)));
-    sidecar.says("the certificate on disk is in force").await;
     sidecar.says("a new certificate").await;
     assert!(matches!(ca.asked()[1].proof, Some(Proof::JoinToken(_))));
     assert!(sidecar.leaf().is_valid(clock.now()));
@@ -189,9 +188,27 @@ async fn a_leaf_on_disk_that_has_expired_gives_way_to_the_token() {
 #[tokio::test]
 async fn a_leaf_of_who_we_were_does_not_speak_for_who_we_are() {
     let (ca, address, clock, place) = stage().await;
+    let enrolled = || token("web", &[ca.authority()], &address, HOUR);
+    Sidecar::start(&clock, place.path(), &address, Some(enrolled())).says("a new certificate").await;
+    let (away, again) = (nowhere().await, Authority::new("root"));
+    for (what, token) in [
+        ("another account", token("shop", &[ca.authority()], &away, HOUR)),
+        ("a mesh that was set up anew", token("web", &[&again], &away, HOUR)),
+    ] {
+        let mut sidecar = Sidecar::start(&clock, place.path(), &away, Some(token));
+        sidecar.says("cannot be reached").await;
+        assert!(sidecar.identities.leaf(WORKLOAD).is_none(), "{what}");
+    }
+    let rotating = token("web", &[&again, ca.authority()], &away, HOUR);
+    Sidecar::start(&clock, place.path(), &away, Some(rotating)).says("the certificate on disk is in force").await;
+}
+
+#[tokio::test]
+async fn a_leaf_on_disk_that_has_expired_is_not_used_without_a_token_either() {
+    let (ca, address, clock, place) = stage().await;
     Sidecar::start(&clock, place.path(), &address, Some(token("web", &[ca.authority()], &address, HOUR))).says("a new certificate").await;
-    let away = nowhere().await;
-    let mut sidecar = Sidecar::start(&clock, place.path(), &away, Some(token("shop", &[ca.authority()], &away, HOUR)));
-    sidecar.says("cannot be reached").await;
-    assert!(sidecar.identities.leaf(WORKLOAD).is_none());
+    clock.advance(2 * LIFE);
+    let mut sidecar = Sidecar::start(&clock, place.path(), &address, None);
+    sidecar.says("there is no valid certificate to renew").await;
+    assert!(!sidecar.connects(&[ca.authority()]).await);
 }

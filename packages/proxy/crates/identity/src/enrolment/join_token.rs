@@ -9,9 +9,15 @@ use std::{
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use plait_model::SpiffeId;
+use rustls::{pki_types::CertificateDer, time_provider::TimeProvider};
 use serde::Deserialize;
+use webpki::KeyUsage;
 
-use crate::verify::Fingerprint;
+use super::request::Grant;
+use crate::{
+    clock::Clock,
+    verify::{Fingerprint, Trust},
+};
 
 const PREFIX: &str = "plait1";
 /// As at the CA: a token of the longest names and a dozen roots has about 2,000 characters.
@@ -74,6 +80,18 @@ impl JoinToken {
             return Err(refuse("it names no root, or one that is no SHA-256"));
         }
         Ok(Self { text: text.into(), workload: claims.workload.into(), identity, expires, identity_address: claims.identity.into(), roots })
+    }
+
+    /// Whether a leaf is for the same identity and vouched for, now, by a root that the token names. A mesh that was set up anew has the old
+    /// names and another root.
+    pub(super) fn agrees(&self, grant: &Grant, clock: &Clock) -> bool {
+        let Grant { leaf, roots } = grant;
+        let [shown, rest @ ..] = leaf.chain() else { return false };
+        let Some(now) = clock.current_time() else { return false };
+        let known: Vec<_> = rest.iter().cloned().chain(roots.iter().map(|root| CertificateDer::from(root.as_slice()))).collect();
+        let trust = Trust::by_fingerprint(self.identity.trust_domain(), self.roots.clone());
+        let owner = trust.owner(shown, &known, KeyUsage::client_auth(), now);
+        owner.is_ok_and(|owner| owner.identity == self.identity)
     }
 
     /// As it was read; a secret.

@@ -67,14 +67,15 @@ impl Enrolment {
         Self { workload, token: Some(token), folder, identity_address }
     }
 
-    /// Puts in force what is on disk, valid or not; `None` when there is nothing of ours. Reads files. `run` does it first, unless there is a leaf.
+    /// Puts in force what is on disk; `None` when there is nothing that may speak for us. Reads files. `run` does it first, unless there is a leaf.
     pub fn restore(&self, identities: &Identities) -> Result<Option<Arc<Leaf>>, LeafError> {
-        let Some(Grant { leaf, roots }) = Store::new(&self.folder).load()? else { return Ok(None) };
-        // A token that is still good says who we are now; a leaf of who we were must not speak for us.
-        let now = identities.clock().now();
-        if self.valid_token(now).is_some_and(|token| token.identity != *leaf.identity()) {
+        let Some(grant) = Store::new(&self.folder).load()? else { return Ok(None) };
+        // A token that is still good says who we are now, and in which mesh; a leaf of who we were must not speak for us.
+        let clock = identities.clock();
+        if self.valid_token(clock.now()).is_some_and(|token| !token.agrees(&grant, clock)) {
             return Ok(None);
         }
+        let Grant { leaf, roots } = grant;
         identities.set_trust(leaf.identity().trust_domain(), &roots);
         identities.set_leaf(self.workload.clone(), leaf);
         Ok(identities.leaf(&self.workload))

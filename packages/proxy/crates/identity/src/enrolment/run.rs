@@ -22,6 +22,8 @@ const PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE_WITHOUT: Duration = Duration::from_secs(15);
 /// The longest pause while the old leaf still serves.
 const LONGEST_PAUSE_WITH: Duration = Duration::from_secs(150);
+/// A CA that signs for moments only is not asked more often than that.
+const SHORTEST_LIFE: Duration = Duration::from_secs(1);
 /// Renewals lie between 45 and 55 % of a life, so that what started together does not renew together.
 const JITTER: f64 = 0.05;
 
@@ -69,11 +71,12 @@ impl<R: Fn(&Event)> Run<R> {
             None => self.enrolment.restore(&self.identities),
         };
         match restored {
-            Ok(Some(leaf)) => {
+            // One that has expired is kept for what it says when it is asked for, and replaced at once.
+            Ok(Some(leaf)) if leaf.is_valid(self.identities.clock().now()) => {
                 (self.report)(&Event::Restored(leaf.identity().clone(), leaf.not_after()));
                 return Next::At(about_half(leaf.not_before(), leaf.not_after()));
             }
-            Ok(None) => {}
+            Ok(_) => {}
             Err(error) => (self.report)(&Event::Damaged(error)),
         }
         Next::After(Duration::ZERO)
@@ -116,7 +119,8 @@ impl<R: Fn(&Event)> Run<R> {
         }
         (self.report)(&Event::Signed(identity, not_after));
         // The half of what is left: the CA dates leaves back a little, which would make the half of a very short life lie in the past.
-        Next::At(about_half(self.identities.clock().now(), not_after))
+        let now = self.identities.clock().now();
+        Next::At(about_half(now, not_after).max(now + SHORTEST_LIFE))
     }
 
     /// Disks are slow, and others run on this thread.

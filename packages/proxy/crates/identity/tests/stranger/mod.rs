@@ -23,7 +23,12 @@ fn provider() -> Arc<CryptoProvider> {
 
 /// A client that believes everything. It keeps tickets and uses them.
 pub(crate) fn client(pair: Option<Pair>, alpn: &[&[u8]]) -> ClientConfig {
-    let builder = ClientConfig::builder_with_provider(provider())
+    client_with(aws_lc_rs::default_provider(), pair, alpn)
+}
+
+/// The same with other cryptography.
+pub(crate) fn client_with(provider: CryptoProvider, pair: Option<Pair>, alpn: &[&[u8]]) -> ClientConfig {
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[&TLS13])
         .unwrap()
         .dangerous()
