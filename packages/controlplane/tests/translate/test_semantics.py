@@ -4,7 +4,7 @@ import pytest
 from plait_controlplane.lint import offline
 from plait_controlplane.resources.reader import read
 from plait_controlplane.resources.world import World, world_of
-from plait_sdk.contracts import resource_pb2, route_pb2, service_pb2, workload_pb2
+from plait_sdk.contracts import endpoint_pb2, resource_pb2, route_pb2, service_pb2, workload_pb2
 
 BASE = """
 apiVersion: v1
@@ -114,3 +114,19 @@ def test_a_route_of_another_namespace_is_a_consumer_route() -> None:
     route = route_pb2.Route.FromString(body(world(consumer), resource_pb2.RESOURCE_KIND_ROUTE, "HTTPRoute/team/r"))
     assert [(one.service, one.consumer_namespace) for one in route.parents] == [("shop/a", "team")]
     assert route.rules[0].backends[0].invalid == "Service team/a does not exist"
+
+
+def test_the_mesh_carries_the_tcp_ports_of_a_service_alone() -> None:
+    dns = (
+        "apiVersion: v1\nkind: Service\nmetadata: {name: dns, namespace: shop}\n"
+        "spec: {selector: {app: a}, ports: [{name: u, port: 53, targetPort: 9090, protocol: UDP}, "
+        "{name: t, port: 53, targetPort: 8080}, {name: v, port: 54, targetPort: 9090, protocol: UDP}]}"
+    )
+    made = world(dns, policy("shop", ", targetRefs: [{kind: Service, name: dns}]"))
+    service = service_pb2.Service.FromString(body(made, resource_pb2.RESOURCE_KIND_SERVICE, "shop/dns"))
+    assert [(port.name, port.port) for port in service.ports] == [("t", 53)]
+    places = endpoint_pb2.Endpoints.FromString(body(made, resource_pb2.RESOURCE_KIND_ENDPOINTS, "shop/dns"))
+    assert [(group.port, [place.target_port for place in group.endpoints]) for group in places.ports] == [(53, [8080])]
+    held = workload_pb2.Workload.FromString(body(made, resource_pb2.RESOURCE_KIND_WORKLOAD, "shop/a-1"))
+    assert [list(one.ports) for one in held.policies] == [[8080]]
+    assert [(port.port, port.service) for port in held.ports] == [(8080, "shop/a"), (9090, "")]

@@ -45,6 +45,11 @@ class ServiceSpec(Model):
     session_affinity_config: dict[str, Any] = Field(default_factory=dict)
     traffic_distribution: str = ""
 
+    @property
+    def carried(self) -> list[ServicePort]:
+        """The ports that the mesh carries: those of TCP."""
+        return [port for port in self.ports if port.protocol == "TCP"]
+
 
 class Service(Resource):
     """A name for workloads, with ports and a selector over their labels."""

@@ -74,7 +74,7 @@ def covered_ports(world: World, policy: AuthorizationPolicy, workload: Workload)
             return []
         service = world.service(namespace, ref.name) if ref.kind == "Service" and same else None
         if service and workload in world.selected(service):
-            ports |= {port for entry in service.spec.ports if (port := target_port(entry, workload)) is not None}
+            ports |= {port for entry in service.spec.carried if (port := target_port(entry, workload)) is not None}
     return sorted(ports) if ports else None
 
 

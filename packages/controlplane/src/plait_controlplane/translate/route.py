@@ -169,7 +169,7 @@ def wrong_backend(world: World, namespace: str, ref: BackendObject) -> tuple[str
             ref.name, [name for kind, space, name in world.objects if (kind, space) == ("Service", its)]
         )
         return "name", f"Service {its}/{ref.name} does not exist{near}"
-    ports = [str(port.port) for port in service.spec.ports]
+    ports = [str(port.port) for port in service.spec.carried]
     if ref.port is None:
         return "port", f"a backend Service needs a port; {its}/{ref.name} has {', '.join(ports)}"
     if str(ref.port) not in ports:

@@ -31,7 +31,8 @@ def translate_service(service: Service, traffic: list[TrafficPolicy]) -> service
     """Ports and traffic settings."""
     namespace, name = service.metadata.namespace, service.metadata.name
     ports = [
-        service_pb2.ServicePort(name=port.name, port=port.port, protocol=protocol(port)) for port in service.spec.ports
+        service_pb2.ServicePort(name=port.name, port=port.port, protocol=protocol(port))
+        for port in service.spec.carried
     ]
     return service_pb2.Service(
         namespace=namespace,
@@ -48,7 +49,7 @@ def translate_endpoints(
     """Where the Service runs. `inbound` gives each workload's inbound listener by its full name."""
     workloads = world.selected(service)
     message = endpoint_pb2.Endpoints(service=full_name(service.metadata))
-    for port in service.spec.ports:
+    for port in service.spec.carried:
         group = message.ports.add(port=port.port)
         for workload in workloads:
             target = target_port(port, workload)
@@ -68,17 +69,22 @@ def translate_endpoints(
 
 def check_service(world: World, stored: StoredObject, service: Service) -> Iterator[Problem]:
     """Ports that no workload has, duplicate ports, selectors that pick nobody."""
-    seen: set[int] = set()
+    seen: set[tuple[int, str]] = set()
     for index, port in enumerate(service.spec.ports):
-        if port.port in seen:
+        if (port.port, port.protocol) in seen:
             yield stored.problem(("spec", "ports", index, "port"), f"port {port.port} comes twice")
-        seen.add(port.port)
+        seen.add((port.port, port.protocol))
+        if port.protocol != "TCP":
+            message = f"port {port.port} is {port.protocol}: skipped, the mesh carries TCP"
+            yield stored.problem(("spec", "ports", index, "protocol"), message, "note")
     workloads = world.selected(service)
     if service.spec.selector and not workloads:
         labels = ", ".join(f"{key}={value}" for key, value in service.spec.selector.items())
         message = f"no Workload of namespace {service.metadata.namespace} has the labels {labels}: calls get 503"
         yield stored.problem(("spec", "selector"), message, "note")
     for index, port in enumerate(service.spec.ports):
+        if port.protocol != "TCP":
+            continue
         if workloads and isinstance(port.target_port, str) and all(target_port(port, w) is None for w in workloads):
             names = sorted({p.name for w in workloads for p in w.spec.ports})
             message = (

@@ -48,7 +48,7 @@ def translate_workload(world: World, workload: Workload, listeners: Listeners) -
     services = [service for _, service in world.kind(Service) if workload in world.selected(service)]
     services.sort(key=lambda service: (created(service.metadata), service.metadata.name))
     for port in workload.spec.ports:
-        owners = [(s, p) for s in services for p in s.spec.ports if target_port(p, workload) == port.port]
+        owners = [(s, p) for s in services for p in s.spec.carried if target_port(p, workload) == port.port]
         entry = message.ports.add(name=port.name, port=port.port, protocol=workload_pb2.PROTOCOL_AUTO)
         if owners:
             service, service_port = owners[0]
@@ -81,8 +81,8 @@ def check_workload(world: World, stored: StoredObject, workload: Workload) -> It
         service = world.service(namespace, name)
         if service is None:
             yield stored.problem(path, f"Service {to[0]} does not exist")
-        elif to[1] not in {port.port for port in service.spec.ports}:
-            known = ", ".join(str(port.port) for port in service.spec.ports)
+        elif to[1] not in {port.port for port in service.spec.carried}:
+            known = ", ".join(str(port.port) for port in service.spec.carried)
             yield stored.problem(path, f"Service {to[0]} has no port {to[1]}; it has {known}")
     yield from _shared_listeners(world, stored, workload)
 
