@@ -1,6 +1,6 @@
 //! The promises of the HTTP/1.1 codec: the verdict does not depend on how bytes arrive, and what is sent on is read again as it was meant.
 
-use plait_http1::{BodyDecoder, Error, Framing, Limits, parse_request, parse_response};
+use plait_http1::{BodyDecoder, Error, Framing, Limits, Room, parse_request, parse_response};
 
 #[path = "../../crates/http1/examples/reframe/forward.rs"]
 mod forward;
@@ -13,7 +13,7 @@ pub fn http1_requests(input: &[u8]) {
     if input.len() > LONGEST {
         return;
     }
-    prefixes_agree(input, |bytes| Ok(parse_request(bytes, &Limits::default())?.map(|request| request.head_len)));
+    prefixes_agree(input, |bytes| Ok(parse_request(bytes, &Limits::default(), &mut Room::default())?.map(|request| request.head_len)));
     let mut once = Vec::new();
     if let Ok(messages) = forward::forward(input, &mut once) {
         let mut twice = Vec::new();
@@ -26,8 +26,8 @@ pub fn http1_requests(input: &[u8]) {
 pub fn http1_response(input: &[u8]) {
     let Some((pick, bytes)) = input.split_first().filter(|_| input.len() <= LONGEST) else { return };
     let method = ["GET", "HEAD", "CONNECT"][usize::from(*pick) % 3];
-    prefixes_agree(bytes, |bytes| Ok(parse_response(bytes, method, &Limits::default())?.map(|response| response.head_len)));
-    if let Ok(Some(response)) = parse_response(bytes, method, &Limits::default()) {
+    prefixes_agree(bytes, |bytes| Ok(parse_response(bytes, method, &Limits::default(), &mut Room::default())?.map(|response| response.head_len)));
+    if let Ok(Some(response)) = parse_response(bytes, method, &Limits::default(), &mut Room::default()) {
         let endless = response.framing == Framing::UntilClose;
         assert!(!(endless && response.keep_alive), "a body that only closing ends, on a connection to be used again");
     }

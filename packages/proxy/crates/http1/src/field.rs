@@ -1,6 +1,8 @@
 //! Header fields of a head, and the few that decide about framing and connection. Shared by requests and responses.
 
-use crate::Error;
+use std::mem::MaybeUninit;
+
+use crate::{Error, request::checked};
 
 /// The most fields that any configuration allows; room for them stands on the stack while a head is parsed.
 pub const MAX_HEADERS: usize = 256;
@@ -42,11 +44,22 @@ pub enum Framing {
     UntilClose,
 }
 
-/// The fields of a head by what they are for. Storage of the caller, so that parsing allocates nothing.
+/// Room for the fields of a head, on the stack of the caller: parsing allocates nothing and moves nothing large.
 #[derive(Debug)]
-pub struct Fields<'b> {
-    all: [Field<'b>; MAX_HEADERS],
-    len: usize,
+pub struct Room<'b>(pub(crate) [MaybeUninit<httparse::Header<'b>>; MAX_HEADERS]);
+
+impl Default for Room<'_> {
+    fn default() -> Self {
+        Self([const { MaybeUninit::uninit() }; MAX_HEADERS])
+    }
+}
+
+/// The fields of a head by what they are for.
+#[derive(Debug, Default)]
+pub struct Fields<'r, 'b> {
+    all: &'r [httparse::Header<'b>],
+    /// A bit for each of `all`: it goes from end to end.
+    kept: [u64; MAX_HEADERS / 64],
     pub(crate) host: Option<&'b str>,
     pub(crate) length: Option<u64>,
     pub(crate) chunked: bool,
@@ -62,64 +75,49 @@ pub struct Fields<'b> {
 /// Names that a Connection field may list; more is no honest peer.
 const NAMED: usize = 16;
 
-const EMPTY: Field<'static> = Field { name: "", value: b"" };
-
-impl<'b> Default for Fields<'b> {
-    fn default() -> Self {
-        Self {
-            all: [EMPTY; MAX_HEADERS],
-            len: 0,
-            host: None,
-            length: None,
-            chunked: false,
-            close: false,
-            keep_alive: false,
-            upgrade_token: false,
-            upgrade: None,
-            expect_continue: false,
-            named: [""; NAMED],
-            named_len: 0,
+impl<'r, 'b> Fields<'r, 'b> {
+    /// Sorts the fields; refuses what makes the framing ambiguous.
+    pub(crate) fn sort(all: &'r [httparse::Header<'b>]) -> Result<Self, Error> {
+        let mut fields = Self { all, ..Self::default() };
+        for (at, header) in all.iter().enumerate() {
+            if fields.goes_on(checked(header)?)? {
+                fields.kept[at / 64] |= 1 << (at % 64);
+            }
         }
+        Ok(fields)
     }
-}
 
-impl<'b> Fields<'b> {
     /// The fields that go from end to end, in order: not those of this connection, its framing, Host or Expect.
     pub fn end_to_end(&self) -> impl Iterator<Item = Field<'b>> + '_ {
         let named = &self.named[..self.named_len];
-        self.all[..self.len].iter().copied().filter(move |field| !named.iter().any(|name| name.eq_ignore_ascii_case(field.name)))
+        let kept = self.all.iter().enumerate().filter(|(at, _)| self.kept[at / 64] & (1 << (at % 64)) != 0);
+        kept.map(|(_, header)| Field { name: header.name, value: header.value })
+            .filter(move |field| !named.iter().any(|name| name.eq_ignore_ascii_case(field.name)))
     }
 
-    /// Sorts in one field; refuses what makes the framing ambiguous.
-    pub(crate) fn push(&mut self, field: Field<'b>) -> Result<(), Error> {
+    /// Whether a field goes from end to end; one that does not is taken note of.
+    fn goes_on(&mut self, field: Field<'b>) -> Result<bool, Error> {
         // The length picks the few candidates, so that most fields cost one comparison of a number.
         let name = field.name;
         match name.len() {
             2 if name.eq_ignore_ascii_case("te") => {
                 // TE belongs to the connection; gRPC needs "trailers" to reach the server.
-                return if field.value.eq_ignore_ascii_case(b"trailers") { self.keep(field) } else { Ok(()) };
+                return Ok(field.value.eq_ignore_ascii_case(b"trailers"));
             }
-            4 if name.eq_ignore_ascii_case("host") => return self.host(field.value),
-            6 if name.eq_ignore_ascii_case("expect") => return self.expect(field.value),
-            7 if name.eq_ignore_ascii_case("upgrade") => return self.upgrade(field.value),
-            10 if name.eq_ignore_ascii_case("connection") => return self.connection(field.value),
-            10 if name.eq_ignore_ascii_case("keep-alive") => return Ok(()),
-            14 if name.eq_ignore_ascii_case("content-length") => return self.content_length(field.value),
-            16 if name.eq_ignore_ascii_case("proxy-connection") => return Ok(()),
-            17 if name.eq_ignore_ascii_case("transfer-encoding") => return self.transfer_encoding(field.value),
+            4 if name.eq_ignore_ascii_case("host") => self.host(field.value)?,
+            6 if name.eq_ignore_ascii_case("expect") => self.expect(field.value)?,
+            7 if name.eq_ignore_ascii_case("upgrade") => self.upgrade(field.value)?,
+            10 if name.eq_ignore_ascii_case("connection") => self.connection(field.value)?,
+            10 if name.eq_ignore_ascii_case("keep-alive") => {}
+            14 if name.eq_ignore_ascii_case("content-length") => self.content_length(field.value)?,
+            16 if name.eq_ignore_ascii_case("proxy-connection") => {}
+            17 if name.eq_ignore_ascii_case("transfer-encoding") => self.transfer_encoding(field.value)?,
             // Servers that turn names into variables read "_" as "-".
             14 if name.eq_ignore_ascii_case("content_length") => return Err(Error::Ambiguous("content_length")),
             17 if name.eq_ignore_ascii_case("transfer_encoding") => return Err(Error::Ambiguous("transfer_encoding")),
-            _ => {}
+            _ => return Ok(true),
         }
-        self.keep(field)
-    }
-
-    fn keep(&mut self, field: Field<'b>) -> Result<(), Error> {
-        let slot = self.all.get_mut(self.len).ok_or(Error::HeadTooLarge)?;
-        *slot = field;
-        self.len += 1;
-        Ok(())
+        Ok(false)
     }
 
     fn host(&mut self, value: &'b [u8]) -> Result<(), Error> {

@@ -13,6 +13,6 @@ mod response;
 pub use body::{BodyDecoder, Decoded};
 pub use encode::{write_chunk_header, write_field, write_framing, write_head_end, write_last_chunk, write_request_line, write_status_line};
 pub use error::Error;
-pub use field::{Field, Fields, Framing, Limits, MAX_HEADERS};
+pub use field::{Field, Fields, Framing, Limits, MAX_HEADERS, Room};
 pub use request::{Request, parse_request};
 pub use response::{Response, parse_response};

@@ -1,15 +1,13 @@
 //! A request head: line, target, fields, framing.
 
-use std::mem::MaybeUninit;
-
 use crate::{
-    Error, Field, Fields, Framing, Limits, MAX_HEADERS,
+    Error, Field, Fields, Framing, Limits, MAX_HEADERS, Room,
     field::{authority, head_end},
 };
 
 /// A request head, borrowed from the bytes it came in.
 #[derive(Debug)]
-pub struct Request<'b> {
+pub struct Request<'r, 'b> {
     /// Method, a token.
     pub method: &'b str,
     /// Target as sent: origin form, absolute form, authority form (CONNECT) or "*" (OPTIONS).
@@ -29,10 +27,10 @@ pub struct Request<'b> {
     /// Length of the head.
     pub head_len: usize,
     /// All other fields.
-    pub fields: Fields<'b>,
+    pub fields: Fields<'r, 'b>,
 }
 
-impl<'b> Request<'b> {
+impl<'b> Request<'_, 'b> {
     /// The target as the server of `host` is asked: the path and query of an absolute form, any other form as sent.
     pub fn origin_target(&self) -> &'b str {
         match absolute(self.target) {
@@ -47,12 +45,11 @@ impl<'b> Request<'b> {
 /// Parses the head at the start of `bytes`; `None` = more bytes are needed.
 ///
 /// One empty line before the request is passed over, as RFC 9112 asks.
-pub fn parse_request<'b>(bytes: &'b [u8], limits: &Limits) -> Result<Option<Request<'b>>, Error> {
+pub fn parse_request<'r, 'b>(bytes: &'b [u8], limits: &Limits, room: &'r mut Room<'b>) -> Result<Option<Request<'r, 'b>>, Error> {
     let skipped = if bytes.starts_with(b"\r\n") { 2 } else { 0 };
     let Some(end) = head_end(&bytes[skipped..], limits)? else { return Ok(None) };
     let head = &bytes[skipped..skipped + end];
-    let mut room = [const { MaybeUninit::uninit() }; MAX_HEADERS];
-    let room = &mut room[..limits.headers.min(MAX_HEADERS)];
+    let room = &mut room.0[..limits.headers.min(MAX_HEADERS)];
     let mut parsed = httparse::Request::new(&mut []);
     match parsed.parse_with_uninit_headers(head, room) {
         Ok(httparse::Status::Complete(_)) => {}
@@ -63,10 +60,7 @@ pub fn parse_request<'b>(bytes: &'b [u8], limits: &Limits) -> Result<Option<Requ
     }
     let (method, target, minor_version) =
         (parsed.method.unwrap_or_default(), parsed.path.unwrap_or_default(), parsed.version.unwrap_or_default());
-    let mut fields = Fields::default();
-    for header in parsed.headers.iter() {
-        fields.push(checked(header)?)?;
-    }
+    let fields = Fields::sort(parsed.headers)?;
     let authority = check_target(method, target)?;
     let framing = framing(method, minor_version, &fields)?;
     let bodiless = matches!(framing, Framing::None | Framing::Length(0));
@@ -111,7 +105,7 @@ pub(crate) fn checked<'b>(header: &httparse::Header<'b>) -> Result<Field<'b>, Er
     Ok(Field { name: header.name, value: header.value })
 }
 
-fn framing(method: &str, minor_version: u8, fields: &Fields<'_>) -> Result<Framing, Error> {
+fn framing(method: &str, minor_version: u8, fields: &Fields<'_, '_>) -> Result<Framing, Error> {
     if method == "CONNECT" {
         // What follows a CONNECT is the tunnel's; a body would be read as such by one side only.
         return if fields.chunked || fields.length.is_some_and(|n| n > 0) {

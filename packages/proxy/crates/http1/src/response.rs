@@ -1,12 +1,10 @@
 //! A response head: status, fields, framing.
 
-use std::mem::MaybeUninit;
-
-use crate::{Error, Fields, Framing, Limits, MAX_HEADERS, field::head_end, request::checked};
+use crate::{Error, Fields, Framing, Limits, MAX_HEADERS, Room, field::head_end};
 
 /// A response head, borrowed from the bytes it came in.
 #[derive(Debug)]
-pub struct Response<'b> {
+pub struct Response<'r, 'b> {
     /// 100 to 999.
     pub status: u16,
     /// 0 or 1.
@@ -22,14 +20,18 @@ pub struct Response<'b> {
     /// Length of the head.
     pub head_len: usize,
     /// All other fields.
-    pub fields: Fields<'b>,
+    pub fields: Fields<'r, 'b>,
 }
 
 /// Parses the head at the start of `bytes`; `None` = more bytes are needed. `method` is that of the request it answers.
-pub fn parse_response<'b>(bytes: &'b [u8], method: &str, limits: &Limits) -> Result<Option<Response<'b>>, Error> {
+pub fn parse_response<'r, 'b>(
+    bytes: &'b [u8],
+    method: &str,
+    limits: &Limits,
+    room: &'r mut Room<'b>,
+) -> Result<Option<Response<'r, 'b>>, Error> {
     let Some(end) = head_end(bytes, limits)? else { return Ok(None) };
-    let mut room = [const { MaybeUninit::uninit() }; MAX_HEADERS];
-    let room = &mut room[..limits.headers.min(MAX_HEADERS)];
+    let room = &mut room.0[..limits.headers.min(MAX_HEADERS)];
     let mut parsed = httparse::Response::new(&mut []);
     match httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, &bytes[..end], room) {
         Ok(httparse::Status::Complete(_)) => {}
@@ -42,10 +44,7 @@ pub fn parse_response<'b>(bytes: &'b [u8], method: &str, limits: &Limits) -> Res
     if status < 100 {
         return Err(Error::Malformed("status"));
     }
-    let mut fields = Fields::default();
-    for header in parsed.headers.iter() {
-        fields.push(checked(header)?)?;
-    }
+    let fields = Fields::sort(parsed.headers)?;
     let framing = framing(status, method, minor_version, &fields)?;
     if status == 101 && !(fields.upgrade_token && fields.upgrade.is_some()) {
         return Err(Error::Malformed("101 without Upgrade"));
@@ -65,7 +64,7 @@ pub fn parse_response<'b>(bytes: &'b [u8], method: &str, limits: &Limits) -> Res
     }))
 }
 
-fn framing(status: u16, method: &str, minor_version: u8, fields: &Fields<'_>) -> Result<Framing, Error> {
+fn framing(status: u16, method: &str, minor_version: u8, fields: &Fields<'_, '_>) -> Result<Framing, Error> {
     if fields.chunked && fields.length.is_some() {
         return Err(Error::Ambiguous("Transfer-Encoding and Content-Length"));
     }

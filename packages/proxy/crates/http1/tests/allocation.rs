@@ -6,7 +6,7 @@ use std::{
     cell::Cell,
 };
 
-use plait_http1::{BodyDecoder, Limits, parse_request, parse_response};
+use plait_http1::{BodyDecoder, Limits, Room, parse_request, parse_response};
 
 struct Counting;
 
@@ -44,7 +44,8 @@ fn the_counter_counts() {
 fn a_request_and_its_chunks_allocate_nothing() {
     let bytes = b"POST /a HTTP/1.1\r\nHost: a\r\nConnection: x-a\r\nX-A: 1\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n1\r\n!\r\n0\r\n\r\n";
     let count = allocations(|| {
-        let request = parse_request(bytes, &Limits::default()).unwrap().unwrap();
+        let mut room = Room::default();
+        let request = parse_request(bytes, &Limits::default(), &mut room).unwrap().unwrap();
         assert_eq!(request.fields.end_to_end().count(), 0);
         let mut at = request.head_len;
         let mut body = BodyDecoder::new(request.framing);
@@ -59,5 +60,5 @@ fn a_request_and_its_chunks_allocate_nothing() {
 #[test]
 fn a_response_allocates_nothing() {
     let bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nServer: a\r\n\r\n";
-    assert_eq!(allocations(|| assert!(parse_response(bytes, "GET", &Limits::default()).unwrap().is_some())), 0);
+    assert_eq!(allocations(|| assert!(parse_response(bytes, "GET", &Limits::default(), &mut Room::default()).unwrap().is_some())), 0);
 }

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // clippy's own exemption ends at #[test] functions; helpers beside them are tests too
 
-use plait_http1::{BodyDecoder, Error, Limits, parse_request};
+use plait_http1::{BodyDecoder, Error, Limits, Room, parse_request};
 
 struct Case {
     name: String,
@@ -54,7 +54,7 @@ fn read(bytes: &[u8], step: usize) -> Result<Vec<(String, Vec<u8>)>, Error> {
             if start == seen {
                 break;
             }
-            match parse_request(&bytes[start..seen], &Limits::default())? {
+            match parse_request(&bytes[start..seen], &Limits::default(), &mut Room::default())? {
                 None => break,
                 Some(request) => {
                     start += request.head_len;

@@ -1,10 +1,12 @@
 //! What a request means beyond its boundaries: whom it is for, what goes on, and what its connection does afterwards.
 #![allow(clippy::unwrap_used)] // only test functions themselves are excused by clippy.toml
 
-use plait_http1::{BodyDecoder, Framing, Limits, Request, parse_request};
+use plait_http1::{BodyDecoder, Framing, Limits, Request, Room, parse_request};
 
-fn parse(head: &str) -> Request<'_> {
-    parse_request(head.as_bytes(), &Limits::default()).unwrap().unwrap()
+fn parse(head: &str) -> Request<'_, '_> {
+    // A test may leak: its heads outlive the room they are parsed in.
+    let room = Box::leak(Box::new(Room::default()));
+    parse_request(head.as_bytes(), &Limits::default(), room).unwrap().unwrap()
 }
 
 #[test]

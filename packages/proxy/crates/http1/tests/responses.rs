@@ -1,6 +1,6 @@
 //! Heads of responses: where the body ends and whether the connection may be used again, for every rule of RFC 9112, section 6.3.
 
-use plait_http1::{Error, Framing, Limits, parse_response};
+use plait_http1::{Error, Framing, Limits, Room, parse_response};
 
 /// Head without its last empty line, method of the request, framing and keep-alive; `None` = refused.
 type Row = (&'static str, &'static str, Option<(Framing, bool)>);
@@ -72,7 +72,8 @@ const ROWS: &[Row] = &[
 
 /// What a caller acts on: framing, keep-alive, and the end of the head.
 fn outcome(bytes: &[u8], method: &str) -> Result<Option<(Framing, bool, usize)>, Error> {
-    let response = parse_response(bytes, method, &Limits::default())?;
+    let mut room = Room::default();
+    let response = parse_response(bytes, method, &Limits::default(), &mut room)?;
     Ok(response.map(|response| (response.framing, response.keep_alive, response.head_len)))
 }
 
@@ -97,7 +98,8 @@ fn every_head_ends_as_the_table_says_whole_byte_by_byte_and_with_a_tail() {
 fn the_length_of_what_was_not_sent_is_kept() {
     for (head, method) in [("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", "HEAD"), ("HTTP/1.1 304 -\r\nContent-Length: 5\r\n\r\n", "GET")]
     {
-        let response = parse_response(head.as_bytes(), method, &Limits::default()).unwrap().unwrap();
+        let mut room = Room::default();
+        let response = parse_response(head.as_bytes(), method, &Limits::default(), &mut room).unwrap().unwrap();
         assert_eq!((response.length, response.framing), (Some(5), Framing::None));
     }
 }

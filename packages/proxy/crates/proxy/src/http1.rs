@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use http::Method;
-use plait_http1::{Framing, parse_request};
+use plait_http1::{Framing, Room, parse_request};
 use plait_model::{Headers, Lookup, Protocol, Reason};
 use plait_telemetry::{Direction, Outcome, Record};
 use tokio::time::{Instant, timeout_at};
@@ -80,7 +80,7 @@ async fn head(call: &mut Call) -> Head {
     let mut limit = Instant::now() + if input.buffer.is_empty() { IDLE } else { HEAD };
     loop {
         if !input.buffer.is_empty() {
-            match parse_request(input.buffer.data(), &limits) {
+            match parse_request(input.buffer.data(), &limits, &mut Room::default()) {
                 Ok(Some(parsed)) => {
                     let mut upgrade = None;
                     let asked = read_request(&parsed, &mut call.head, &mut upgrade);

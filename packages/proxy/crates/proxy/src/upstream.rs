@@ -6,7 +6,7 @@ use std::{future::poll_fn, net::SocketAddr, rc::Rc, sync::Arc, task::Poll, time:
 use h2::{client::ResponseFuture, ext::Protocol};
 use http::{Method, Request, Uri};
 use plait_decide::{balance, retry::Ended};
-use plait_http1::{Framing, parse_response};
+use plait_http1::{Framing, Room, parse_response};
 use plait_model::{Endpoint, Reason, RequestHead, ResponseHead, Workload};
 
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     io::{Input, Output, halves},
     mesh::{
         self,
-        client::{Busy, Room},
+        client::{Busy, Stream},
     },
     reject::{REJECT_HEADER, Reject},
     sink::Sink,
@@ -29,7 +29,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) enum Upstream {
     Http1 { input: Input, output: Output, reused: bool },
-    Mesh { room: Room, endpoint: Arc<Endpoint> },
+    Mesh { stream: Stream, endpoint: Arc<Endpoint> },
 }
 
 /// What is asked of it.
@@ -86,9 +86,9 @@ pub(crate) struct Response {
 /// A connection to `hop`, on behalf of `source`.
 pub(crate) async fn open(worker: &Rc<Worker>, source: &Workload, hop: &Hop, fresh: bool) -> Result<Upstream, Failed> {
     let opened = if let (Some(endpoint), true) = (&hop.endpoint, hop.is_mesh()) {
-        mesh::client::room(worker, source, endpoint, hop.connect_timeout)
+        mesh::client::stream(worker, source, endpoint, hop.connect_timeout)
             .await
-            .map(|room| Upstream::Mesh { room, endpoint: endpoint.clone() })
+            .map(|stream| Upstream::Mesh { stream, endpoint: endpoint.clone() })
     } else if let Some((input, output)) = (!fresh).then(|| worker.pool.take(hop.address)).flatten() {
         return Ok(Upstream::Http1 { input, output, reused: true });
     } else {
@@ -128,7 +128,7 @@ impl Upstream {
                 write_request(output.pending(), asked.head, framing, upgrade);
                 Ok(Begun { sink: Sink::http1(output, framing), awaited: Awaited::Http1 { input: Some(input), reused }, _busy: None })
             }
-            Self::Mesh { room: Room { mut sender, busy }, endpoint } => {
+            Self::Mesh { stream: Stream { mut sender, busy }, endpoint } => {
                 let request = mesh_request(asked, &endpoint)
                     .map_err(|detail| Failed::broken(Reject { detail, ..Reject::new(Reason::BadRequest, asked.generation) }))?;
                 let ended = matches!(asked.wish, Wish::Answer { framing: Framing::None | Framing::Length(0), .. });
@@ -195,7 +195,8 @@ async fn http1_head(
     let broke = |reason: Reason, detail: String| Failed::broken(Reject { detail, ..Reject::new(reason, asked.generation) });
     loop {
         if !input.buffer.is_empty() {
-            let parsed = parse_response(input.buffer.data(), asked.head.method.as_str(), limits)
+            let mut room = Room::default();
+            let parsed = parse_response(input.buffer.data(), asked.head.method.as_str(), limits, &mut room)
                 .map_err(|error| broke(Reason::UpstreamProtocolError, format!("the answer is no valid HTTP: {error}")))?;
             if let Some(response) = parsed {
                 let (length, upgrade) = (response.head_len, response.upgrade.is_some());

@@ -2,7 +2,7 @@
 //! Called by the `reframe` program, which `integration/framing` gives to real servers, and by the fuzz targets.
 
 use plait_http1::{
-    BodyDecoder, Error, Framing, Limits, Request, parse_request, write_chunk_header, write_field, write_framing, write_head_end,
+    BodyDecoder, Error, Framing, Limits, Request, Room, parse_request, write_chunk_header, write_field, write_framing, write_head_end,
     write_last_chunk, write_request_line,
 };
 
@@ -22,7 +22,8 @@ pub(crate) fn forward(input: &[u8], out: &mut Vec<u8>) -> Result<Vec<Message>, E
     let mut messages = Vec::new();
     let mut at = 0;
     while at < input.len() {
-        let request = parse_request(&input[at..], &Limits::default())?.ok_or(Error::Truncated)?;
+        let mut room = Room::default();
+        let request = parse_request(&input[at..], &Limits::default(), &mut room)?.ok_or(Error::Truncated)?;
         at += request.head_len;
         write_head(out, &request);
         let (consumed, body) = forward_body(request.framing, &input[at..], out)?;
@@ -35,7 +36,7 @@ pub(crate) fn forward(input: &[u8], out: &mut Vec<u8>) -> Result<Vec<Message>, E
     Ok(messages)
 }
 
-fn write_head(out: &mut Vec<u8>, request: &Request<'_>) {
+fn write_head(out: &mut Vec<u8>, request: &Request<'_, '_>) {
     // HTTP/1.0 need not name a host; a proxy would know it from where the connection was going.
     write_request_line(out, request.method, request.origin_target(), request.host.unwrap_or("localhost"));
     for field in request.fields.end_to_end() {

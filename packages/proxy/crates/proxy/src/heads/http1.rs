@@ -25,7 +25,7 @@ pub(crate) struct Said {
 }
 
 /// Reads a request into `head`, whose storage is reused, and the protocol to change to into `upgrade`.
-pub(crate) fn read_request(request: &Request<'_>, head: &mut RequestHead, upgrade: &mut Option<Box<str>>) -> Result<Asked, HeadError> {
+pub(crate) fn read_request(request: &Request<'_, '_>, head: &mut RequestHead, upgrade: &mut Option<Box<str>>) -> Result<Asked, HeadError> {
     head.clear();
     head.method = Method::from_bytes(request.method.as_bytes()).map_err(|_| HeadError::Method)?;
     head.authority.push_str(request.host.unwrap_or_default());
@@ -49,7 +49,7 @@ pub(crate) fn read_request(request: &Request<'_>, head: &mut RequestHead, upgrad
 }
 
 /// Reads a response into `head`, whose storage is reused.
-pub(crate) fn read_response(response: &Response<'_>, head: &mut ResponseHead) -> Said {
+pub(crate) fn read_response(response: &Response<'_, '_>, head: &mut ResponseHead) -> Said {
     head.headers.clear();
     head.status = response.status;
     fields(response.fields.end_to_end(), &mut head.headers);
@@ -105,12 +105,13 @@ fn write_upgrade(out: &mut Vec<u8>, upgrade: Option<&str>) {
 
 #[cfg(test)]
 mod tests {
-    use plait_http1::{Limits, parse_request, parse_response};
+    use plait_http1::{Limits, Room, parse_request, parse_response};
 
     use super::*;
 
     fn forwarded(request: &str) -> Result<String, HeadError> {
-        let parsed = parse_request(request.as_bytes(), &Limits::default()).unwrap().unwrap();
+        let mut room = Room::default();
+        let parsed = parse_request(request.as_bytes(), &Limits::default(), &mut room).unwrap().unwrap();
         let (mut head, mut upgrade) = (RequestHead::default(), None);
         let asked = read_request(&parsed, &mut head, &mut upgrade)?;
         let mut out = Vec::new();
@@ -147,7 +148,8 @@ mod tests {
             ("GET", "HTTP/1.1 204 No Content\r\n\r\n", "HTTP/1.1 204 No Content\r\n\r\n"),
             ("GET", "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", "HTTP/1.1 304 Not Modified\r\ncontent-length: 5\r\n\r\n"),
         ] {
-            let parsed = parse_response(came.as_bytes(), method, &Limits::default()).unwrap().unwrap();
+            let mut room = Room::default();
+            let parsed = parse_response(came.as_bytes(), method, &Limits::default(), &mut room).unwrap().unwrap();
             let mut head = ResponseHead::default();
             let said = read_response(&parsed, &mut head);
             let mut out = Vec::new();

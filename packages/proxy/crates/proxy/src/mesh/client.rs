@@ -63,9 +63,9 @@ struct Live {
     busy: Rc<Cell<usize>>,
 }
 
-/// Room for one request on a connection.
+/// One request's place on a connection.
 #[derive(Debug)]
-pub(crate) struct Room {
+pub(crate) struct Stream {
     pub(crate) sender: SendRequest<Bytes>,
     pub(crate) busy: Busy,
 }
@@ -82,11 +82,11 @@ impl Drop for Busy {
 
 impl Live {
     /// Waits until the connection takes one more request; `None` = it takes no more.
-    async fn room(mut self) -> Result<Room, h2::Error> {
+    async fn stream(mut self) -> Result<Stream, h2::Error> {
         poll_fn(|cx| self.sender.poll_ready(cx)).await?;
         self.entry.request();
         self.busy.set(self.busy.get() + 1);
-        Ok(Room { sender: self.sender, busy: Busy(self.busy) })
+        Ok(Stream { sender: self.sender, busy: Busy(self.busy) })
     }
 }
 
@@ -105,7 +105,7 @@ impl Clients {
 }
 
 /// A connection to `endpoint` that takes one more request, dialled when there is none.
-pub(crate) async fn room(worker: &Rc<Worker>, source: &Workload, endpoint: &Arc<Endpoint>, patience: Duration) -> Result<Room, Failed> {
+pub(crate) async fn stream(worker: &Rc<Worker>, source: &Workload, endpoint: &Arc<Endpoint>, patience: Duration) -> Result<Stream, Failed> {
     let key = Key { source: source.key.clone(), server_name: endpoint.server_name.clone(), address: endpoint.address };
     let slot = worker.clients.0.borrow_mut().entry(key).or_default().clone();
     let Some(expected) = &endpoint.identity else {
@@ -121,7 +121,7 @@ pub(crate) async fn room(worker: &Rc<Worker>, source: &Workload, endpoint: &Arc<
         }
         let live = dial(worker, source, endpoint, expected, &slot).await?;
         *slot.live.borrow_mut() = Some(live.clone());
-        live.room().await.map_err(|error| failed(Reason::UpstreamUnreachable, error.to_string()))
+        live.stream().await.map_err(|error| failed(Reason::UpstreamUnreachable, error.to_string()))
     };
     match tokio::time::timeout(patience, dial).await {
         Ok(dialled) => dialled,
@@ -132,11 +132,11 @@ pub(crate) async fn room(worker: &Rc<Worker>, source: &Workload, endpoint: &Arc<
 }
 
 /// The live connection when it may still be used. One of another trust or identity is left to its last requests.
-async fn ready(slot: &Slot, worker: &Worker, expected: &SpiffeId) -> Option<Room> {
+async fn ready(slot: &Slot, worker: &Worker, expected: &SpiffeId) -> Option<Stream> {
     let live = slot.live.borrow().clone()?;
     if live.trust == worker.trust() && *live.identity == *expected {
-        if let Ok(room) = live.clone().room().await {
-            return Some(room);
+        if let Ok(stream) = live.clone().stream().await {
+            return Some(stream);
         }
     }
     slot.forget(&live.entry);
