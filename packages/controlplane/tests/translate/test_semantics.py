@@ -98,6 +98,62 @@ def test_the_nearer_policy_wins_then_the_older(policies: list[tuple[str, str, in
     assert (rule.request_timeout.seconds if rule.HasField("request_timeout") else None) == expected
 
 
+def retries(name: str, target: str, block: str, namespace: str = "shop") -> str:
+    return (
+        f"apiVersion: plait.dev/v1alpha1\nkind: TrafficPolicy\nmetadata: {{name: {name}, namespace: {namespace}}}\n"
+        f"spec: {{targetRefs: [{target}], retries: {{{block}}}}}"
+    )
+
+
+def test_retries_merge_field_by_field_with_the_origin_of_each() -> None:
+    documents = [
+        retries("m", MESH, "attempts: 9, budget: {percent: 9, minPerSecond: 3, interval: 9s}", "plait-system"),
+        retries("s", SERVICE, "codes: [503], attempts: 2, budget: {percent: 5}"),
+        retries("u", RULE, "backoff: 7ms"),
+    ]
+    own = BASE.replace("rules: [{name: only,", "rules: [{name: only, retry: {attempts: 1}, timeouts: {request: 0s},")
+    found, problems = read("test.yaml", "\n---\n".join([own, *documents]))
+    assert problems == []
+    data = body(world_of(found)[0], resource_pb2.RESOURCE_KIND_ROUTE, "HTTPRoute/shop/r")
+    calls = route_pb2.Route.FromString(data).rules[0].traffic
+    made = calls.retries
+    assert (list(made.codes), made.attempts, made.backoff.ToMilliseconds()) == ([503], 1, 7)
+    assert (made.budget.percent, made.budget.min_per_second, made.budget.interval.seconds) == (5, 3, 9)
+    assert not calls.HasField("request_timeout"), "a timeout of zero is none"
+    assert [(one.field, one.object.name, one.path) for one in calls.origins] == [
+        ("timeouts.request", "r", "spec.rules[0].timeouts.request"),
+        ("retries.codes", "s", "spec.retries.codes"),
+        ("retries.attempts", "r", "spec.rules[0].retry.attempts"),
+        ("retries.backoff", "u", "spec.retries.backoff"),
+        ("retries.budget.percent", "s", "spec.retries.budget.percent"),
+        ("retries.budget.interval", "m", "spec.retries.budget.interval"),
+        ("retries.budget.minPerSecond", "m", "spec.retries.budget.minPerSecond"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("documents", "codes", "attempts", "budget"),
+    [
+        ([], [], None, None),
+        ([retries("s", SERVICE, "codes: [503]")], [503], 1, None),
+        ([retries("s", SERVICE, "codes: [503]"), retries("u", RULE, "codes: []")], [], 1, None),
+        ([retries("s", SERVICE, "budget: {percent: 0}")], [], 1, (0, 10)),
+        ([retries("s", SERVICE, "attempts: 3"), retries("n", NAMESPACE, "codes: [502]")], [502], 3, None),
+        ([retries("a", SERVICE, "attempts: 3"), retries("b", SERVICE, "attempts: 4, codes: [502]")], [502], 3, None),
+        ([retries("s", SERVICE, "{}"[1:-1])], [], None, None),
+    ],
+)
+def test_what_no_policy_says_of_retries_has_its_default(
+    documents: list[str], codes: list[int], attempts: int | None, budget: tuple[int, int] | None
+) -> None:
+    data = body(world(*documents), resource_pb2.RESOURCE_KIND_ROUTE, "HTTPRoute/shop/r")
+    calls = route_pb2.Route.FromString(data).rules[0].traffic
+    assert list(calls.retries.codes) == codes
+    assert (calls.retries.attempts if calls.HasField("retries") else None) == attempts
+    held = calls.retries.budget
+    assert ((held.percent, held.min_per_second) if calls.retries.HasField("budget") else None) == budget
+
+
 def test_a_backend_takes_its_settings_from_its_own_service() -> None:
     made = world(traffic("r", ROUTE, 4), traffic("s", SERVICE, 3))
     service = service_pb2.Service.FromString(body(made, resource_pb2.RESOURCE_KIND_SERVICE, "shop/a"))

@@ -189,7 +189,7 @@ class RouteTimeouts(Model):
 class Retry(Model):
     """rules[i].retry (experimental channel)."""
 
-    codes: list[Annotated[int, Field(ge=400, le=599)]] = Field(default_factory=list)
+    codes: list[Annotated[int, Field(ge=400, le=599)]] | None = None
     attempts: int | None = Field(default=None, ge=0, le=20)
     backoff: Duration | None = None
 

@@ -1,6 +1,7 @@
 """HTTPRoute -> the Route message."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from plait_sdk import check_pattern
 from plait_sdk.contracts import route_pb2, service_pb2
@@ -19,10 +20,10 @@ from plait_controlplane.resources.httproute import (
 )
 from plait_controlplane.resources.problem import Path, Problem, did_you_mean
 from plait_controlplane.resources.reader import StoredObject
-from plait_controlplane.resources.trafficpolicy import Retries, TrafficPolicy
+from plait_controlplane.resources.trafficpolicy import TrafficPolicy
 from plait_controlplane.resources.world import World
-from plait_controlplane.translate.names import created, duration, object_ref
-from plait_controlplane.translate.traffic import Target, call_traffic, origin, retry_message
+from plait_controlplane.translate.names import created, object_ref
+from plait_controlplane.translate.traffic import Target, call_traffic, origin
 
 TYPES = {
     "Exact": route_pb2.MATCH_TYPE_EXACT,
@@ -61,30 +62,22 @@ def _traffic(
     levels = [Target(meta.namespace, "HTTPRoute", meta.name), *parents]
     if rule.name:
         levels.insert(0, Target(meta.namespace, "HTTPRoute", meta.name, rule.name))
-    message = call_traffic(traffic, levels, meta.namespace)
+    own = {
+        field: (value, origin(field, route, f"spec.rules[{index}].{path}"))
+        for field, path, value in _own(rule)
+        if value is not None
+    }
+    return call_traffic(traffic, levels, meta.namespace, own)
 
-    def own(field: str, path: str) -> None:
-        kept = [one for one in message.origins if one.field != field]
-        del message.origins[:]
-        message.origins.extend([*kept, origin(field, route, f"spec.rules[{index}].{path}")])
 
-    if rule.timeouts and rule.timeouts.request is not None:
-        message.request_timeout.CopyFrom(duration(rule.timeouts.request))
-        own("timeouts.request", "timeouts.request")
-    if rule.timeouts and rule.timeouts.backend_request is not None:
-        message.attempt_timeout.CopyFrom(duration(rule.timeouts.backend_request))
-        own("timeouts.attempt", "timeouts.backendRequest")
+def _own(rule: Rule) -> Iterator[tuple[str, str, Any]]:
+    """The settings of a rule by field, each with its path in the rule; None = not set."""
+    if rule.timeouts:
+        yield "timeouts.request", "timeouts.request", rule.timeouts.request
+        yield "timeouts.attempt", "timeouts.backendRequest", rule.timeouts.backend_request
     if rule.retry:
-        retry = rule.retry
-        message.retries.CopyFrom(
-            retry_message(Retries(codes=retry.codes, attempts=retry.attempts, backoff=retry.backoff))
-        )
-        own("retries", "retry")
-    # A timeout of zero means none, as the standard says.
-    for name in ("request_timeout", "attempt_timeout"):
-        if message.HasField(name) and not getattr(message, name).ToNanoseconds():
-            message.ClearField(name)
-    return message
+        for name in ("codes", "attempts", "backoff"):
+            yield f"retries.{name}", f"retry.{name}", getattr(rule.retry, name)
 
 
 def _match(match: Match) -> route_pb2.RouteMatch:

@@ -38,7 +38,7 @@ def translate_service(service: Service, traffic: list[TrafficPolicy]) -> service
         namespace=namespace,
         name=name,
         ports=ports,
-        calls=call_traffic(traffic, [Target(namespace, "Service", name)], namespace),
+        calls=call_traffic(traffic, [Target(namespace, "Service", name)], namespace, {}),
         backend=backend_traffic(traffic, namespace, name),
     )
 

@@ -3,17 +3,18 @@
 The nearer wins; at one level the oldest.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from plait_sdk.contracts import service_pb2
+from pydantic.alias_generators import to_snake
 
 from plait_controlplane.resources.fields import ObjectName
 from plait_controlplane.resources.httproute import HTTPRoute
 from plait_controlplane.resources.problem import Path, Problem, did_you_mean
 from plait_controlplane.resources.reader import StoredObject
-from plait_controlplane.resources.trafficpolicy import Retries, TrafficPolicy
+from plait_controlplane.resources.trafficpolicy import TrafficPolicy
 from plait_controlplane.resources.world import ROOT_NAMESPACE, World
 from plait_controlplane.translate.names import created, duration, object_ref
 
@@ -23,6 +24,21 @@ ALGORITHMS = {
     "RoundRobin": service_pb2.ALGORITHM_ROUND_ROBIN,
     "Random": service_pb2.ALGORITHM_RANDOM,
 }
+CALLS = (
+    "timeouts.request",
+    "timeouts.attempt",
+    "retries.codes",
+    "retries.attempts",
+    "retries.backoff",
+    "retries.budget.percent",
+    "retries.budget.interval",
+    "retries.budget.minPerSecond",
+)
+"""Settings of calls, each merged on its own."""
+
+Own = Mapping[str, tuple[Any, service_pb2.Origin]]
+"""Settings by field, with who set them."""
+
 GATEWAY_GROUP = "gateway.networking.k8s.io"
 UNSUPPORTED = ("outlier_detection", "health_check", "connections", "rate_limit", "fault", "session_affinity")
 
@@ -65,21 +81,20 @@ def _names(policy: TrafficPolicy, ref: ObjectName, target: Target) -> bool:
     )  # fmt: skip
 
 
-def call_traffic(found: list[TrafficPolicy], targets: list[Target], namespace: str) -> service_pb2.CallTraffic:
-    """Timeouts and retries of calls to a Service or rule."""
+def call_traffic(
+    found: list[TrafficPolicy], targets: list[Target], namespace: str, own: Own
+) -> service_pb2.CallTraffic:
+    """Timeouts and retries of calls to a Service or rule. `own` are the settings of the rule itself: they win."""
     chain = list(layers(found, targets, namespace))
-    message = service_pb2.CallTraffic()
-    request, attempt = _first(chain, "timeouts", "request"), _first(chain, "timeouts", "attempt")
-    if request:
-        message.request_timeout.CopyFrom(duration(request[0]))
-        message.origins.append(origin("timeouts.request", request[1]))
-    if attempt:
-        message.attempt_timeout.CopyFrom(duration(attempt[0]))
-        message.origins.append(origin("timeouts.attempt", attempt[1]))
-    retries = next(((p.spec.retries, p) for p in chain if p.spec.retries is not None), None)
-    if retries and retries[0] is not None:
-        message.retries.CopyFrom(retry_message(retries[0]))
-        message.origins.append(origin("retries", retries[1]))
+    settings = {field: one for field in CALLS if (one := own.get(field) or _first(chain, field)) is not None}
+    message = service_pb2.CallTraffic(origins=[origin for _, origin in settings.values()])
+    values = {field: value for field, (value, _) in settings.items()}
+    for field, target in (("timeouts.request", message.request_timeout), ("timeouts.attempt", message.attempt_timeout)):
+        # A timeout of zero means none, as the standard says.
+        if values.get(field):
+            target.CopyFrom(duration(values[field]))
+    if any(field.startswith("retries.") for field in values):
+        message.retries.CopyFrom(_retries(values))
     return message
 
 
@@ -87,39 +102,40 @@ def backend_traffic(found: list[TrafficPolicy], namespace: str, service: str) ->
     """How a Service behaves as a chosen backend."""
     chain = list(layers(found, [Target(namespace, "Service", service)], namespace))
     message = service_pb2.BackendTraffic()
-    algorithm = _first(chain, "load_balancer", "algorithm")
+    algorithm = _first(chain, "loadBalancer.algorithm")
     if algorithm:
         message.load_balancer.algorithm = ALGORITHMS.get(algorithm[0], service_pb2.ALGORITHM_PEAK_EWMA)
-        message.origins.append(origin("loadBalancer.algorithm", algorithm[1]))
+        message.origins.append(algorithm[1])
     for name, target in (("connect", message.connect_timeout), ("idle", message.idle_timeout)):
-        value = _first(chain, "timeouts", name)
+        value = _first(chain, f"timeouts.{name}")
         if value:
             target.CopyFrom(duration(value[0]))
-            message.origins.append(origin(f"timeouts.{name}", value[1]))
+            message.origins.append(value[1])
     return message
 
 
-def _first(chain: list[TrafficPolicy], group: str, name: str) -> tuple[Any, TrafficPolicy] | None:
+def _first(chain: list[TrafficPolicy], field: str) -> tuple[Any, service_pb2.Origin] | None:
+    """The setting of the first policy that has one."""
     for policy in chain:
-        value = getattr(getattr(policy.spec, group), name, None)
+        value: Any = policy.spec
+        for name in field.split("."):
+            value = getattr(value, to_snake(name), None)
         if value is not None:
-            return value, policy
+            return value, origin(field, policy)
     return None
 
 
-def retry_message(retries: Retries) -> service_pb2.Retries:
-    """A retries block; what it leaves out has the contract's defaults."""
-    message = service_pb2.Retries(
-        codes=retries.codes or [], attempts=1 if retries.attempts is None else retries.attempts
-    )
-    if retries.backoff is not None:
-        message.backoff.CopyFrom(duration(retries.backoff))
-    if retries.budget is not None:
-        budget = retries.budget
-        message.budget.percent = 20 if budget.percent is None else budget.percent
-        message.budget.min_per_second = 10 if budget.min_per_second is None else budget.min_per_second
-        if budget.interval is not None:
-            message.budget.interval.CopyFrom(duration(budget.interval))
+def _retries(values: dict[str, Any]) -> service_pb2.Retries:
+    """What no setting says has the contract's defaults."""
+    found = {field.removeprefix("retries."): value for field, value in values.items()}
+    message = service_pb2.Retries(codes=found.get("codes", []), attempts=found.get("attempts", 1))
+    if "backoff" in found:
+        message.backoff.CopyFrom(duration(found["backoff"]))
+    if any(field.startswith("budget.") for field in found):
+        message.budget.percent = found.get("budget.percent", 20)
+        message.budget.min_per_second = found.get("budget.minPerSecond", 10)
+        if "budget.interval" in found:
+            message.budget.interval.CopyFrom(duration(found["budget.interval"]))
     return message
 
 
