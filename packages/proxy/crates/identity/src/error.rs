@@ -112,6 +112,7 @@ fn in_words(refused: &rustls::CertificateError) -> String {
         rustls::CertificateError::UnknownIssuer => "it was signed by no root that is trusted here".to_owned(),
         rustls::CertificateError::BadSignature => "the peer does not hold its key, or its issuer did not sign it".to_owned(),
         rustls::CertificateError::InvalidPurpose => "it is not for this end of a connection".to_owned(),
+        rustls::CertificateError::Other(cause) => cause.0.to_string(),
         other => other.to_string(),
     }
 }

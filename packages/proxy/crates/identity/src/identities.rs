@@ -9,21 +9,15 @@ use std::{
 
 use arc_swap::ArcSwap;
 use plait_model::SpiffeId;
-use rustls::{
-    ClientConfig, ServerConfig,
-    client::Resumption,
-    server::{NoServerSessionStorage, ResolvesServerCert},
-    sign::SingleCertAndKey,
-    version::TLS13,
-};
+use rustls::{ClientConfig, ServerConfig, sign::SingleCertAndKey};
 use tokio::sync::watch;
 
 use crate::{
     clock::Clock,
+    config,
     error::{TlsError, Unusable},
     leaf::Leaf,
-    tls::ALPN,
-    verify::{AnyOfOurs, Exactly, PROVIDER, Trust},
+    verify::{Exactly, Trust},
 };
 
 /// All keys and trust of this proxy; shared by Arc, lock-free to read, safe from any thread.
@@ -140,7 +134,8 @@ impl State {
     /// A configuration for one connection as `workload` to exactly `expected`.
     ///
     /// Identity is checked by rustls within the handshake, so that a wrong peer learns nothing, not even who we are. For that each connection
-    /// needs a verifier of its own; it is put into a copy of the cached configuration, which is a dozen reference counts (0.3 us of the 450 of both ends).
+    /// needs a verifier of its own; it is put into a copy of the cached configuration, which is a dozen reference counts (0.3 us; the handshake
+    /// takes some 450 of both ends).
     pub(crate) fn client(&self, workload: &str, alpn: &[u8], expected: &SpiffeId, clock: &Clock) -> Result<Arc<ClientConfig>, TlsError> {
         let mut config = ClientConfig::clone(&self.usable(workload, clock)?.client);
         let verifier = Exactly { trust: self.trust.clone(), expected: Some(expected.clone()) };
@@ -172,29 +167,11 @@ impl State {
 impl Held {
     fn new(leaf: Arc<Leaf>, trust: &Arc<Trust>, clock: &Clock) -> Self {
         let shown = Arc::new(SingleCertAndKey::from(leaf.certified().clone()));
-        let server = Arc::new(server_config(trust, shown.clone(), clock));
-        let mut client = ClientConfig::builder_with_details(PROVIDER.clone(), Arc::new(clock.clone()))
-            .with_protocol_versions(&[&TLS13])
-            .expect("the provider has suites and groups of TLS 1.3")
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Exactly { trust: trust.clone(), expected: None }))
-            .with_client_cert_resolver(shown);
-        client.resumption = Resumption::disabled();
-        Self { leaf, server, client: Arc::new(client) }
+        let server = config::server(trust, shown.clone(), clock);
+        let nobody = Exactly { trust: trust.clone(), expected: None };
+        let client = config::client(Arc::new(nobody), Some(shown), clock);
+        Self { leaf, server: Arc::new(server), client: Arc::new(client) }
     }
-}
-
-/// No session is ever resumed: a ticket would outlive the leaf, the roots and the check of both.
-pub(crate) fn server_config(trust: &Arc<Trust>, shown: Arc<dyn ResolvesServerCert>, clock: &Clock) -> ServerConfig {
-    let mut server = ServerConfig::builder_with_details(PROVIDER.clone(), Arc::new(clock.clone()))
-        .with_protocol_versions(&[&TLS13])
-        .expect("the provider has suites and groups of TLS 1.3")
-        .with_client_cert_verifier(Arc::new(AnyOfOurs(trust.clone())))
-        .with_cert_resolver(shown);
-    server.send_tls13_tickets = 0;
-    server.session_storage = Arc::new(NoServerSessionStorage {});
-    server.alpn_protocols = vec![ALPN.to_vec()];
-    server
 }
 
 /// "namespace/name" as peers ask for it in SNI.

@@ -17,8 +17,8 @@ use rustls::{
 };
 
 use crate::{
+    config::PROVIDER,
     svid::{Svid, SvidError},
-    verify::PROVIDER,
 };
 
 /// A leaf with the rest of its chain and its key, which belong together. Who signed it was not asked: peers will.

@@ -5,6 +5,7 @@
 //! something is decided elsewhere. Everything here fails closed: without a valid leaf, or without roots, there is no connection.
 
 mod clock;
+mod config;
 mod control_plane;
 mod enrolment;
 mod error;

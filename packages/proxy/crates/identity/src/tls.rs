@@ -1,6 +1,7 @@
 //! The handshakes between proxies: TLS 1.3, mutual, ALPN "plait/1".
 //!
-//! Called by `proxy` for each connection, and by `app` for the one to discovery. Deadlines are the caller's: dropping the future closes the stream.
+//! Called by `proxy` for each connection, and by `app` for the one to discovery. Deadlines are the caller's: dropping the future closes the
+//! stream.
 
 use std::{
     io,
@@ -20,9 +21,9 @@ use tokio_rustls::{LazyConfigAcceptor, TlsConnector, client, server};
 
 use crate::{
     clock::Clock,
-    control_plane,
+    config, control_plane,
     error::{PeerError, TlsError, Unusable},
-    identities::{Identities, State, server_config},
+    identities::{Identities, State},
     svid::Svid,
 };
 
@@ -122,7 +123,8 @@ fn choose(state: &State, hello: &ClientHello<'_>, clock: &Clock) -> Result<(Arc<
 }
 
 /// Ends a handshake with an alert: it has no certificate to show.
-static NOBODY: LazyLock<Arc<ServerConfig>> = LazyLock::new(|| Arc::new(server_config(&Arc::default(), Arc::new(Nobody), &Clock::system())));
+static NOBODY: LazyLock<Arc<ServerConfig>> =
+    LazyLock::new(|| Arc::new(config::server(&Arc::default(), Arc::new(Nobody), &Clock::system())));
 
 #[derive(Debug)]
 struct Nobody;

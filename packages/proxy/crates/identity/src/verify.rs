@@ -1,40 +1,22 @@
 //! Whether the far end's certificate is good: signed by a root of ours for this use, valid now, and the SPIFFE ID that it must be.
 //!
-//! Called by rustls in each handshake, before any byte of an application is sent. No host name is ever matched: SNI chooses a leaf, it proves nothing.
+//! Called by rustls in each handshake, before any byte of an application is sent. No host name is ever matched: SNI chooses a leaf, it proves
+//! nothing.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
-use ::aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{SHA256, digest};
 use plait_model::SpiffeId;
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{
-        CryptoProvider,
-        aws_lc_rs::{self, cipher_suite, kx_group},
-        verify_tls13_signature,
-    },
+    crypto::verify_tls13_signature,
     pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime},
     server::danger::{ClientCertVerified, ClientCertVerifier},
 };
 use webpki::{EndEntityCert, KeyUsage};
 
-use crate::{error::PeerError, svid::Svid};
-
-/// The cryptography of all our handshakes.
-pub(crate) static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
-    Arc::new(CryptoProvider {
-        // AES-128 first: level with X25519 in strength, and a third cheaper than AES-256 on bulk.
-        cipher_suites: vec![
-            cipher_suite::TLS13_AES_128_GCM_SHA256,
-            cipher_suite::TLS13_AES_256_GCM_SHA384,
-            cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
-        ],
-        // What is recorded today must stay secret from a quantum computer; the other two are for peers that do not know the first.
-        kx_groups: vec![kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1],
-        ..aws_lc_rs::default_provider()
-    })
-});
+use crate::{config::PROVIDER, error::PeerError, svid::Svid};
 
 /// Whom we trust. Never changed: a new one takes its place.
 #[derive(Debug, Default)]

@@ -4,17 +4,16 @@ use std::{io, sync::Arc};
 
 use hyper_util::rt::TokioIo;
 use plait_wire::{SignRequest, SignResponse, identity_client::IdentityClient};
-use rustls::{ClientConfig, client::Resumption, version::TLS13};
 use tokio::net::TcpStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
 use crate::{
     clock::Clock,
-    control_plane,
+    config, control_plane,
     error::TlsError,
     tls::{GRPC_ALPN, handshake},
-    verify::{Exactly, PROVIDER, Trust},
+    verify::{Exactly, Trust},
 };
 
 /// A chain of eight and 64 roots of P-256 have some 50 KB.
@@ -52,13 +51,8 @@ async fn connect(address: &str, trust: Arc<Trust>, clock: &Clock) -> Result<Chan
     let impostor = |error| CaError::Impostor(address.to_owned(), error);
     let name = control_plane::server_name(&trust.domain);
     let expected = control_plane::identity(&trust.domain).map_err(|error| unreachable(io::Error::other(error)))?;
-    let mut config = ClientConfig::builder_with_details(PROVIDER.clone(), Arc::new(clock.clone()))
-        .with_protocol_versions(&[&TLS13])
-        .expect("the provider has suites and groups of TLS 1.3")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Exactly { trust, expected: Some(expected) }))
-        .with_no_client_auth(); // the proof is in the request
-    config.resumption = Resumption::disabled();
+    // We show no certificate: the proof is in the request.
+    let mut config = config::client(Arc::new(Exactly { trust, expected: Some(expected) }), None, clock);
     config.alpn_protocols = vec![GRPC_ALPN.to_vec()];
 
     let stream = TcpStream::connect(address).await.map_err(unreachable)?;

@@ -1,6 +1,7 @@
 //! Join tokens: what a workload shows the first time. Written by the CA, carried here as text; reads bytes that an operator put in a file.
 //!
-//! `plait1.<base64url of JSON>.<base64url of a signature>`. The signature is for the CA: the root that made it is known to us only from the token.
+//! `plait1.<base64url of JSON>.<base64url of a signature>`. The signature is for the CA: the root that made it is known to us from the token alone,
+//! so that checking it would prove nothing.
 
 use std::{
     fmt,

@@ -67,7 +67,8 @@ impl Enrolment {
         Self { workload, token: Some(token), folder, identity_address }
     }
 
-    /// Puts in force what is on disk; `None` when there is nothing that may speak for us. Reads files. `run` does it first, unless there is a leaf.
+    /// Puts in force what is on disk; `None` when there is nothing that may speak for us. Reads files. `run` begins with it, unless there is a
+    /// leaf.
     pub fn restore(&self, identities: &Identities) -> Result<Option<Arc<Leaf>>, LeafError> {
         let Some(grant) = Store::new(&self.folder).load()? else { return Ok(None) };
         // A token that is still good says who we are now, and in which mesh; a leaf of who we were must not speak for us.
