@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use plait_decide::explain::{Question, Unanswerable, explain};
 use plait_discovery::snapshot_of;
-use plait_model::{PathError, RequestHead, canonical_path};
+use plait_model::{DestinationKey, PathError, RequestHead, canonical_path};
 
 /// Arguments of the command.
 #[derive(Debug, clap::Args)]
@@ -78,7 +78,15 @@ pub(crate) fn run(command: &Decide) -> Result<String, DecideError> {
     for rejected in &applied.rejected {
         eprintln!("! {} was refused: {}", rejected.name, rejected.refused);
     }
-    Ok(serde_json::to_string(&explain(&applied.snapshot, &command.request.question()?)?)?)
+    let question = command.request.question()?;
+    let mut snapshot = applied.snapshot;
+    let mut found = explain(&snapshot, &question);
+    if let Err(Unanswerable::NotHeld(key)) = &found {
+        // The file holds the whole world: what is not in it, the mesh does not have.
+        snapshot.unknown.insert(DestinationKey::from_contract(key));
+        found = explain(&snapshot, &question);
+    }
+    Ok(serde_json::to_string(&found?)?)
 }
 
 impl Request {

@@ -34,8 +34,7 @@ fn world() -> Vec<u8> {
         resource(wire::ResourceKind::Workload, "shop/web-1", &workload),
         resource(wire::ResourceKind::Service, "shop/reviews", &service),
     ];
-    let unknown = vec!["www.example.com".into()];
-    wire::ChangeSet { generation: 3, upserts, known: vec!["shop/reviews".into()], unknown, ..wire::ChangeSet::default() }.encode_to_vec()
+    wire::ChangeSet { generation: 3, upserts, known: vec!["shop/reviews".into()], ..wire::ChangeSet::default() }.encode_to_vec()
 }
 
 fn decide(arguments: &[&str]) -> Output {
@@ -57,16 +56,17 @@ fn a_decision_is_json() {
 
 #[test]
 fn a_destination_outside_the_mesh_is_refused_as_the_mesh_says() {
-    let output = decide(&["--from", "shop/web-1", "GET", "http://www.example.com/"]);
-    let decision: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((&decision["egress"], &decision["answer"]["status"]), (&"deny".into(), &403.into()));
+    for url in ["http://www.example.com/", "http://never-dialled/"] {
+        let output = decide(&["--from", "shop/web-1", "GET", url]);
+        let decision: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((&decision["egress"], &decision["answer"]["status"]), (&"deny".into(), &403.into()), "{url}");
+    }
 }
 
 #[test]
 fn what_cannot_be_answered_says_why() {
     for (arguments, code, words) in [
         (vec!["--from", "shop/nobody", "GET", "http://reviews/"], 1, "does not serve the workload shop/nobody"),
-        (vec!["--from", "shop/web-1", "GET", "http://never-dialled/"], 1, "shop/never-dialled is not known here"),
         (vec!["--from", "shop/web-1", "GET", "reviews"], 2, "write http://host[:port]/path"),
         (vec!["--from", "shop/web-1", "GET", "http://reviews/../x"], 2, "climbs above the root"),
         (vec!["--from", "shop/web-1", "G T", "http://reviews/"], 2, "is no method"),

@@ -138,14 +138,17 @@ fn at_backend(snapshot: &Snapshot, from: &Workload, backend: &Backend, http: Opt
     let Some(workload) = snapshot.workloads.get(&*endpoint.workload) else { return };
     let peer = Peer { identity: endpoint.identity.as_ref().map(|_| from.identity.clone()), address: from.address };
     let judgement = authorize::judge(workload, &snapshot.mesh, &peer, endpoint.target_port, http);
-    let (allowed, object, why) = match judgement.result {
-        Ok(permit) => (true, permit.by().map(|(object, _)| object.clone()), None),
+    let dry_run_denials = judgement.dry_run_denials;
+    decision.policy = Some(match judgement.result {
+        Ok(permit) => {
+            let (object, rule) = permit.by().cloned().unzip();
+            Verdict { allowed: true, object, rule, why: None, dry_run_denials }
+        }
         Err(denial) => {
             decision.answer = Some(answer(denial.reason));
-            (false, denial.object, Some(denial.text))
+            Verdict { allowed: false, object: denial.object, rule: None, why: Some(denial.text), dry_run_denials }
         }
-    };
-    decision.policy = Some(Verdict { allowed, object, why, dry_run_denials: judgement.dry_run_denials });
+    });
 }
 
 fn chosen(choice: RouteChoice<'_>) -> Chosen {

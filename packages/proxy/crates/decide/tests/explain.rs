@@ -172,7 +172,8 @@ fn policy_judges_the_header_fields_that_filters_set() {
     let only_blue = policy(Action::Allow, vec![Operation { headers: vec![header], ..Operation::default() }]);
     let filters = Filters { request_headers: Some(set), ..Filters::default() };
     let decision = ask(&shop(vec![rule(0, "", filters, "ns/reviews:80")], vec![only_blue]), "reviews", "GET / x-team=red").unwrap();
-    assert!(decision.policy.unwrap().allowed);
+    let verdict = decision.policy.unwrap();
+    assert_eq!((verdict.allowed, verdict.rule), (true, Some(0)));
 }
 
 #[test]

@@ -128,6 +128,8 @@ pub struct Verdict {
     pub allowed: bool,
     /// The policy that decided; `None` = the mesh's default.
     pub object: Option<ObjectRef>,
+    /// Index in its `spec.rules` of the rule that allowed it.
+    pub rule: Option<usize>,
     /// Why it was denied.
     pub why: Option<String>,
     /// Policies in dry run that would deny it.
