@@ -27,6 +27,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "plait-wire",
         ],
     ),
+    // For tests alone: nobody but they may depend on it.
+    (
+        "plait-testkit",
+        &["plait-model", "plait-discovery", "plait-identity", "plait-telemetry", "plait-proxy-core", "plait-wire"],
+    ),
     ("plait-sdk-native", &["plait-rules"]),
     ("plait-wiregen", &[]),
 ];

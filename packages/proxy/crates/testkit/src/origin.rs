@@ -1,0 +1,77 @@
+//! A process beside a sidecar: a raw server whose connections a test takes in hand, or that answers by itself.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use socket2::SockRef;
+use tokio::net::TcpListener;
+
+use crate::{deadline::in_time, message::Message, peer::Peer};
+
+/// A process that listens.
+#[derive(Debug)]
+pub struct Origin {
+    listener: TcpListener,
+}
+
+/// What an origin that answers by itself was asked.
+#[derive(Debug, Clone, Default)]
+pub struct Seen(Arc<Mutex<Vec<Message>>>);
+
+impl Seen {
+    /// All requests so far.
+    pub fn all(&self) -> Vec<Message> {
+        self.0.lock().unwrap().clone()
+    }
+
+    /// How many there were.
+    pub fn count(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+}
+
+impl Origin {
+    /// On a free port of 127.0.0.1.
+    pub async fn new() -> Self {
+        Self { listener: TcpListener::bind("127.0.0.1:0").await.unwrap() }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.listener.local_addr().unwrap()
+    }
+
+    /// The next connection.
+    pub async fn accept(&self) -> Peer {
+        Peer::new(in_time("a connection to the origin", self.listener.accept()).await.unwrap().0)
+    }
+
+    /// No connection waits.
+    pub fn is_untouched(&self) {
+        assert!(SockRef::from(&self.listener).accept().is_err(), "somebody connected");
+    }
+
+    /// From now on it answers each request with `answer`, by itself, until the test ends.
+    pub fn answers(self, answer: impl Fn(&Message) -> String + Send + Sync + 'static) -> Seen {
+        let seen = Seen::default();
+        let (record, answer) = (seen.clone(), Arc::new(answer));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = self.listener.accept().await {
+                tokio::spawn(converse(Peer::new(stream), record.clone(), answer.clone()));
+            }
+        });
+        seen
+    }
+}
+
+async fn converse(mut peer: Peer, seen: Seen, answer: Arc<impl Fn(&Message) -> String + Send + Sync>) {
+    while let Ok(request) = peer.next_request().await {
+        let answer = answer(&request);
+        seen.0.lock().unwrap().push(request);
+        if peer.try_send(answer.as_bytes()).await.is_err() {
+            return;
+        }
+    }
+}
