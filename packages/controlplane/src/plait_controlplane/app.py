@@ -44,6 +44,9 @@ APPLY_SECONDS = METER.create_histogram("plait_apply_seconds", "s", "From reading
 # The signer is told again and again: it may have been restarted, and a root may have been added or removed.
 TELL_SECONDS = 2.0
 
+# How often files are read again that must be readable before anything begins.
+FIRST_READ_SECONDS = 0.5
+
 
 class ControlPlane:
     """Everything of the discovery process but the API. Use: `start`, `run`, later `stop`."""
@@ -74,7 +77,7 @@ class ControlPlane:
 
     async def start(self) -> None:
         """Reads the directory, gets a leaf, serves."""
-        self.settled = await self._read()
+        self.settled = await self._read_first()
         self.roots = await self._tell_until_heard()
         await self.apply(self.settled)
         self._identity = ServerIdentity(await self.signer.own(), clients=True)
@@ -142,6 +145,21 @@ class ControlPlane:
     def _translate(self, settled: Settled) -> tuple[dict[str, Listeners], dict[Key, resource_pb2.Resource]]:
         listeners = self._ports.listeners(settled.world)
         return listeners, resources_of(translate(settled.world, listeners), der(self.roots))
+
+    async def _read_first(self) -> Settled:
+        """Where nothing ever was in force every file must be readable: it may hold what denies."""
+        settled = await self._read()
+        if self.generation.world.objects:
+            return settled
+        waiting = ""
+        while missing := self._unreadable or settled.unreadable():
+            if missing != waiting:
+                LOG.error("%s: nothing is served before it can be read", missing)
+            waiting = missing
+            self.settled = Settled(verdicts=settled.verdicts)  # told, and not in force
+            await asyncio.sleep(FIRST_READ_SECONDS)
+            settled = await self._read()
+        return settled
 
     async def _read(self) -> Settled:
         """What is in force now; the same as before when the directory cannot be read."""

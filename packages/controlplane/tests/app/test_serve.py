@@ -198,6 +198,29 @@ async def test_a_restart_over_broken_files_goes_on_where_it_was(serve: Serve, co
     assert serve.ready.endswith("generation 2")
 
 
+async def test_nothing_begins_before_every_file_can_be_read(serve: Serve, capfd: pytest.CaptureFixture[str]) -> None:
+    serve.file.write_text(OBJECTS + "---\n\tnot: YAML\n")
+    starting = asyncio.create_task(serve.start())
+    said = ""
+
+    def told() -> bool:
+        nonlocal said
+        said += capfd.readouterr().err
+        return "nothing is served before it can be read" in said
+
+    await serve.until(told)
+    assert f"{serve.file}:{len(OBJECTS.splitlines()) + 2}:" in said, said
+    assert not starting.done()
+    assert not (serve.state / "generation.json").exists()
+    serve.file.write_text(OBJECTS)
+    await starting
+    assert serve.ready.endswith("generation 1")
+    await serve.stop()
+    serve.file.write_text("{")
+    await serve.start()
+    assert serve.ready.endswith("generation 1"), "what was in force once goes on"
+
+
 async def test_a_root_that_is_added_reaches_the_proxies(serve: Serve, connect: Channel, tmp_path: Path) -> None:
     from plait_controlplane.identity.authority import Authority
 

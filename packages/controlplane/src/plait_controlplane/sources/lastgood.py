@@ -48,6 +48,10 @@ class Settled:
         """What was right when it was read."""
         return {key: stored for key, stored in self.world.objects.items() if key not in self.stand_ins}
 
+    def unreadable(self) -> str:
+        """The files of which nobody knows what they hold, for people; empty = none."""
+        return ", ".join(verdict.name for verdict in self.verdicts if verdict.kind == "File")
+
     def denying(self) -> dict[Key, StoredObject]:
         """The stand-ins."""
         return {key: self.world.objects[key] for key in self.stand_ins}
