@@ -12,7 +12,15 @@ PLACES: Places = {
     ("AuthorizationPolicy", "bookshop", "reviews-readers"): ("demo/policies.yaml", 2),
 }
 ORIGINS = [{"field": "timeouts.request", "object": ROUTE, "path": "spec.rules[0].timeouts.request"}]
-LIMITS = {"request_ms": 2000, "attempt_ms": None, "retry_attempts": 2, "retry_codes": [502, 503], "origins": ORIGINS}
+LIMITS = {
+    "request_ms": 2000,
+    "attempt_ms": None,
+    "connect_ms": 250,
+    "idle_ms": 3_600_000,
+    "retry_attempts": 2,
+    "retry_codes": [502, 503],
+    "origins": ORIGINS,
+}
 TESTER: dict[str, Any] = {
     "generation": 42,
     "from": {"workload": "bookshop/web-1", "identity": "spiffe://bookshop.example/ns/bookshop/sa/web"},
@@ -29,21 +37,21 @@ TESTER: dict[str, Any] = {
     "backends": [{"backend": "bookshop/reviews-v2:80", "weight": 1, "total": 1, "invalid": None}],
     "endpoints": [{"workload": "bookshop/reviews-v2-1", "address": "127.0.0.1:18104", "identity": None}],
     "limits": LIMITS,
-    "policy": {"allowed": True, "object": POLICY, "why": None, "dry_run_denials": [POLICY]},
+    "policy": {"allowed": True, "object": POLICY, "rule": 0, "why": None, "dry_run_denials": [POLICY]},
     "answer": None,
 }
 TESTER_LINES = """\
 from        bookshop/web-1, spiffe://bookshop.example/ns/bookshop/sa/web      generation 42
 to          Service bookshop/reviews port 80, protocol http
-route       HTTPRoute bookshop/reviews, rule "testers"                        demo/routes.yaml:2
+route       HTTPRoute bookshop/reviews, rule "testers" (spec.rules[0])        demo/routes.yaml:2
               ✓ path is below /
               ✓ header x-tester is yes
-            not rule "everyone": more headers match in testers
+            not rule "everyone" (spec.rules[1]): more headers match in testers
 backend     bookshop/reviews-v2:80, weight 1 of 1
 endpoint    127.0.0.1:18104 (bookshop/reviews-v2-1)
-limits      request 2000 ms, attempt none, retries 2 for 502, 503
-              timeouts.request by HTTPRoute bookshop/reviews                  demo/routes.yaml:2
-policy      Allow by AuthorizationPolicy bookshop/reviews-readers             demo/policies.yaml:2
+limits      request 2s, attempt none, connect 250ms, idle 1h, retries 2 for 502, 503
+              spec.rules[0].timeouts.request of HTTPRoute bookshop/reviews    demo/routes.yaml:2
+policy      Allow by AuthorizationPolicy bookshop/reviews-readers, spec.rules[0]  demo/policies.yaml:2
               dry run: AuthorizationPolicy bookshop/reviews-readers would deny it  demo/policies.yaml:2
 """
 STRANGER = TESTER | {
@@ -72,7 +80,7 @@ NO_MATCH_LINES = """\
 from        bookshop/web-1, spiffe://bookshop.example/ns/bookshop/sa/web      generation 42
 to          Service bookshop/reviews port 80, protocol http
 route       no rule matches
-            not rule "everyone" of HTTPRoute bookshop/reviews: more headers match in testers
+            not rule "everyone" (spec.rules[1]) of HTTPRoute bookshop/reviews: more headers match in testers
 answer      404 route_not_found
 """
 

@@ -72,8 +72,9 @@ def place_of(entity: Mapping[str, Any] | None, places: Places) -> str:
 
 
 def rule_text(chosen: Mapping[str, Any]) -> str:
-    """A rule by name where it has one, else by number."""
-    return f'rule "{chosen["rule_name"]}"' if chosen.get("rule_name") else f"rule {chosen['rule']}"
+    """A rule by its place, and by name where it has one."""
+    field = f"spec.rules[{chosen['rule']}]"
+    return f'rule "{chosen["rule_name"]}" ({field})' if chosen.get("rule_name") else field
 
 
 def route(decision: Mapping[str, Any], places: Places) -> Iterator[str]:
@@ -94,15 +95,26 @@ def route(decision: Mapping[str, Any], places: Places) -> Iterator[str]:
 
 
 def limits(found: Mapping[str, Any] | None, places: Places) -> Iterator[str]:
-    """Timeouts and retries, and which objects set them."""
+    """Timeouts and retries, and which field of which object set them; what nobody set is the default."""
     if not found:
         return
-    request, attempt = ("none" if found[name] is None else f"{found[name]} ms" for name in ("request_ms", "attempt_ms"))
+    names = ("request", "attempt", "connect", "idle")
+    times = ", ".join(f"{name} {duration(found[f'{name}_ms'])}" for name in names)
     codes = ", ".join(str(code) for code in found["retry_codes"])
     retries = f"{found['retry_attempts']} for {codes}" if found["retry_attempts"] else "none"
-    yield row("limits", f"request {request}, attempt {attempt}, retries {retries}")
+    yield row("limits", f"{times}, retries {retries}")
     for origin in found["origins"]:
-        yield row("", f"  {origin['field']} by {named(origin['object'])}", place_of(origin["object"], places))
+        yield row("", f"  {origin['path']} of {named(origin['object'])}", place_of(origin["object"], places))
+
+
+def duration(milliseconds: int | None) -> str:
+    """A limit as a user would write it: "250ms", "3s", "1h"."""
+    if milliseconds is None:
+        return "none"
+    for unit, size in (("h", 3_600_000), ("m", 60_000), ("s", 1000)):
+        if milliseconds and milliseconds % size == 0:
+            return f"{milliseconds // size}{unit}"
+    return f"{milliseconds}ms"
 
 
 def policy(found: Mapping[str, Any] | None, places: Places) -> Iterator[str]:
@@ -110,6 +122,8 @@ def policy(found: Mapping[str, Any] | None, places: Places) -> Iterator[str]:
     if not found:
         return
     by = named(found["object"]) if found["object"] else "the Mesh's defaultPolicy"
+    if found["rule"] is not None:
+        by += f", spec.rules[{found['rule']}]"
     yield row("policy", f"{'Allow' if found['allowed'] else 'Deny'} by {by}", place_of(found["object"], places))
     if found["why"]:
         yield row("", f"  {found['why']}")

@@ -112,5 +112,6 @@ def decide(resources: bytes, workload: str, request: list[str], headers: list[st
             command += ["-H", header]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise Failure(f"the engine refused the question: {done.stderr.strip() or done.stdout.strip()}", code=USAGE)
+        said = (done.stderr.strip() or done.stdout.strip()).removeprefix("✗ ")
+        raise Failure(f"the engine refused the question: {said}", code=USAGE)
     return dict(json.loads(done.stdout))
