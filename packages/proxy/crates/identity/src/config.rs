@@ -40,7 +40,8 @@ const TLS13_WORKS: &str = "the provider has suites and groups of TLS 1.3";
 
 /// Our server side: shows a certificate, demands one of our trust domain, speaks "plait/1".
 ///
-/// No session is ever resumed, here and below: a ticket would outlive the leaf, the roots and the check of both.
+/// No session is ever resumed, here and below: a ticket would outlive the leaf, the roots and the check of both. Giving none and finding none
+/// would each do; with both, no default that changes brings them back.
 pub(crate) fn server(trust: &Arc<Trust>, shown: Arc<dyn ResolvesServerCert>, clock: &Clock) -> ServerConfig {
     let mut config = ServerConfig::builder_with_details(PROVIDER.clone(), Arc::new(clock.clone()))
         .with_protocol_versions(&[&TLS13])

@@ -255,6 +255,7 @@ async fn tickets_are_neither_given_nor_used() {
         let (mut stream, mut called) = (stream.unwrap(), called.unwrap());
         pair::talk(&mut stream, &mut called.stream).await;
         assert_eq!(stream.get_ref().1.handshake_kind(), Some(HandshakeKind::Full));
+        assert_eq!(stream.get_ref().1.tls13_tickets_received(), 0);
     }
     // Our client, twice to a stranger that gives tickets.
     let acceptor = TlsAcceptor::from(Arc::new(stranger::server(authority.pair(&Profile::of("catalog")), PLAIT)));

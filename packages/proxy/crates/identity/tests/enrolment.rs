@@ -128,10 +128,6 @@ async fn roots_that_come_with_the_mesh_are_kept_for_the_next_start() {
         }
     })
     .await;
-    before.identities.set_trust(DOMAIN, &[]); // this no one could mean: not kept
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
     drop(before);
 
     let mut sidecar = Sidecar::start(&clock, place.path(), &nowhere().await, None);

@@ -95,8 +95,7 @@ impl<R: Fn(&Event)> Run<R> {
         let mut changes = identities.changes();
         loop {
             let trust = identities.trust();
-            // Without any root nobody could give us a better list: that is not kept.
-            if trust.roots() != self.kept.roots() && !trust.is_empty() && identities.leaf(&self.enrolment.workload).is_some() {
+            if trust.roots() != self.kept.roots() && identities.leaf(&self.enrolment.workload).is_some() {
                 self.kept = trust.clone();
                 self.keep(move |store| store.keep_roots(trust.roots())).await;
             }

@@ -62,8 +62,11 @@ impl Store {
         self.write(IDENTITY, &text)
     }
 
-    /// Keeps the roots alone, when only they changed.
+    /// Keeps the roots alone, when only they changed. An empty list is not kept: with it, nobody could ever give us a better one.
     pub(super) fn keep_roots(&self, roots: &[Vec<u8>]) -> Result<(), StoreError> {
+        if roots.is_empty() {
+            return Ok(());
+        }
         self.write(ROOTS, &roots.iter().map(|root| pem("CERTIFICATE", root)).collect::<String>())
     }
 
@@ -105,4 +108,34 @@ fn pem(label: &str, der: &[u8]) -> String {
         rest = more;
     }
     text + &format!("-----END {label}-----\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn roots_are_kept_whole_and_never_as_an_empty_list() {
+        let place = tempfile::tempdir().unwrap();
+        let store = Store::new(place.path());
+        let roots = [vec![1; 100], vec![2; 48], vec![3; 1]];
+        store.keep_roots(&roots).unwrap();
+        store.keep_roots(&[]).unwrap();
+        let path = place.path().join(ROOTS);
+        let kept = certificates(&path, &read(&path).unwrap()).unwrap();
+        assert_eq!(kept.iter().map(|root| root.to_vec()).collect::<Vec<_>>(), roots);
+    }
+
+    #[test]
+    fn what_lies_under_the_temporary_name_is_neither_followed_nor_kept() {
+        let place = tempfile::tempdir().unwrap();
+        let victim = place.path().join("victim");
+        fs::write(&victim, "untouched").unwrap();
+        symlink(&victim, place.path().join(format!(".{ROOTS}.new"))).unwrap();
+        Store::new(place.path()).keep_roots(&[vec![1]]).unwrap();
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "untouched");
+        assert!(fs::symlink_metadata(place.path().join(ROOTS)).unwrap().is_file());
+    }
 }
