@@ -44,8 +44,8 @@ APPLY_SECONDS = METER.create_histogram("plait_apply_seconds", "s", "From reading
 # The signer is told again and again: it may have been restarted, and a root may have been added or removed.
 TELL_SECONDS = 2.0
 
-# How often files are read again that must be readable before anything begins.
-FIRST_READ_SECONDS = 0.5
+# How soon files are read again that could not be read, where nothing tells of their change.
+REREAD_SECONDS = 0.5
 
 
 class ControlPlane:
@@ -63,6 +63,7 @@ class ControlPlane:
         self.settled = Settled(self.generation.world)
         self.listeners: Mapping[str, Listeners] = {}
         self._unreadable = ""
+        self._unsettled = False
         self._publisher: Publisher | None = None
         self._identity: ServerIdentity | None = None
         self._server: DiscoveryServer | None = None
@@ -157,7 +158,7 @@ class ControlPlane:
                 LOG.error("%s: nothing is served before it can be read", missing)
             waiting = missing
             self.settled = Settled(verdicts=settled.verdicts)  # told, and not in force
-            await asyncio.sleep(FIRST_READ_SECONDS)
+            await asyncio.sleep(REREAD_SECONDS)
             settled = await self._read()
         return settled
 
@@ -170,7 +171,7 @@ class ControlPlane:
                 LOG.error("%s; what is in force stays", error)
             self._unreadable = str(error)
             return self.settled
-        self._unreadable = ""
+        self._unreadable, self._unsettled = "", reading.unsettled
         settled = settle(self.settled, reading.world, reading.problems, reading.broken)
         told = set(self.settled.verdicts)
         for verdict in settled.verdicts:
@@ -180,13 +181,19 @@ class ControlPlane:
 
     async def _follow_directory(self) -> None:
         async for _ in changes(self.settings.source):
-            try:
-                await self.apply(await self._read())
-            except Exception:
-                # Whatever is wrong with our own code, proxies keep what they have and the next change is read again.
-                LOG.exception("a change could not be applied; generation %d stays", self.generation.number)
-            else:
-                await self._tell_quietly()
+            await self._follow_change()
+            while self._unsettled:  # nothing tells when a writer has ended
+                await asyncio.sleep(REREAD_SECONDS)
+                await self._follow_change()
+
+    async def _follow_change(self) -> None:
+        try:
+            await self.apply(await self._read())
+        except Exception:
+            # Whatever is wrong with our own code, proxies keep what they have and the next change is read again.
+            LOG.exception("a change could not be applied; generation %d stays", self.generation.number)
+        else:
+            await self._tell_quietly()
 
     async def _follow_signer(self) -> None:
         while True:

@@ -172,6 +172,62 @@ async def test_a_proxy_joins_is_current_and_sees_one_change_set_a_save(serve: Se
     assert await serve.stop() == 0
 
 
+POLICY = """
+apiVersion: plait.dev/v1alpha1
+kind: AuthorizationPolicy
+metadata: {name: readers, namespace: shop}
+spec: {action: Allow, rules: [{to: [{methods: [GET]}]}]}
+"""
+
+
+async def test_a_save_of_several_files_is_one_change_set(serve: Serve, connect: Channel) -> None:
+    await serve.start()
+    call = await watch(serve, connect, await enrol(serve, connect))
+    await apply(call)
+    route, service, workload = OBJECTS.split("---")[2], *OBJECTS.split("---")[:2]
+    with serve.file.open("w") as writer:  # a writer is waited for, so that a slow machine makes no two saves of it
+        (serve.source / "route.yaml").write_text(route.replace("weight: 1", "weight: 7"))
+        (serve.source / "policy.yaml").write_text(POLICY)
+        writer.write(f"{service.replace('port: 80', 'port: 81')}---{workload.replace('8080', '8081')}")
+    change_set = await apply(call)
+    assert (change_set.generation, len(change_set.removals)) == (2, 0)
+    assert {one.kind for one in change_set.upserts} == {
+        resource_pb2.RESOURCE_KIND_SERVICE,
+        resource_pb2.RESOURCE_KIND_ENDPOINTS,
+        resource_pb2.RESOURCE_KIND_ROUTE,
+        resource_pb2.RESOURCE_KIND_POLICY,
+        resource_pb2.RESOURCE_KIND_WORKLOAD,
+    }
+    # The next generation is the next save: nothing came between.
+    (serve.source / "route.yaml").write_text(route)
+    change_set = await apply(call)
+    assert (change_set.generation, [one.kind for one in change_set.upserts]) == (3, [resource_pb2.RESOURCE_KIND_ROUTE])
+
+
+async def test_half_a_file_is_never_applied(serve: Serve, connect: Channel) -> None:
+    await serve.start()
+    call = await watch(serve, connect, await enrol(serve, connect))
+    await apply(call)
+
+    async def told() -> bool:
+        objects = await serve.ask("/v1/objects")
+        return {(one["kind"], one["status"]) for one in objects} == {
+            ("File", "Refused"), ("HTTPRoute", "Stale"), ("Service", "Stale"), ("Workload", "Stale")}  # fmt: skip
+
+    text = OBJECTS.replace("weight: 1", "weight: 7")
+    half = text.index("---")  # sound by itself: a Service alone
+    with serve.file.open("w") as writer:
+        writer.write(text[:half])
+        writer.flush()
+        await serve.until(told)  # longer than a writer is waited for
+        assert await serve.generation() == 1
+        writer.write(text[half:])
+    change_set = await apply(call)
+    assert (change_set.generation, len(change_set.removals)) == (2, 0)
+    assert [one.kind for one in change_set.upserts] == [resource_pb2.RESOURCE_KIND_ROUTE]
+    assert {one["status"] for one in await serve.ask("/v1/objects")} == {"Accepted"}
+
+
 async def test_a_restart_over_broken_files_goes_on_where_it_was(serve: Serve, connect: Channel) -> None:
     await serve.start()
     ready = serve.ready

@@ -1,7 +1,7 @@
 """A directory over time: when it changed and when it is quiet again. Called by `app`.
 
 All that changes until 50 ms are quiet (at most 500 ms) is one change. A file that somebody still writes to is waited
-for, so that half a file is never read as a whole one.
+for; when that takes longer it counts as unreadable, so that half a file is never read as a whole one.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,31 +27,45 @@ QUIET_MILLISECONDS = 50
 LONGEST_MILLISECONDS = 500
 WRITER_CHECK_SECONDS = 0.02
 RETRY_SECONDS = 0.5
+BUSY = "somebody is writing to it: it is read when that ends"
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a directory held at one moment. `broken` are the documents of files with problems."""
+    """What a directory held at one moment. `broken` are the documents of files with problems.
+
+    `unsettled`: somebody was still writing to a file; nothing tells of its end, so it must be read again.
+    """
 
     world: World
     problems: list[Problem]
     broken: list[tuple[str, Document]]
+    unsettled: bool = False
 
 
 class Unreadable(Exception):
     """The directory cannot be read: what is in force stays."""
 
 
-async def changes(directory: Path) -> AsyncIterator[None]:
-    """Yields after each change once the directory is quiet; goes on when the directory vanishes and comes back."""
+async def changes(directory: Path) -> AsyncGenerator[None]:
+    """Yields when the watch stands, and after each change once the directory is quiet.
+
+    Goes on when the directory vanishes and comes back.
+    """
     while True:
+        events = awatch(directory, debounce=LONGEST_MILLISECONDS, step=QUIET_MILLISECONDS)
+        coming = asyncio.ensure_future(anext(events, None))
         try:
-            async for _ in awatch(directory, debounce=LONGEST_MILLISECONDS, step=QUIET_MILLISECONDS):
+            await asyncio.sleep(0)  # the watch stands before it waits for the first time
+            yield
+            while await coming is not None:
                 yield
+                coming = asyncio.ensure_future(anext(events, None))
         except OSError as error:
             LOG.warning("cannot watch %s: %s", directory, error)
+        finally:
+            coming.cancel()
         await asyncio.sleep(RETRY_SECONDS)
-        yield
 
 
 async def read_whole(directory: Path) -> Reading:
@@ -63,19 +77,37 @@ async def read_whole(directory: Path) -> Reading:
 
 
 def _read(directory: Path) -> Reading:
-    deadline = time.monotonic() + LONGEST_MILLISECONDS / 1000
-    while time.monotonic() < deadline and any(map(_being_written, files(directory))):
-        time.sleep(WRITER_CHECK_SECONDS)
     if not directory.is_dir():
         raise NotADirectoryError(f"{directory} is no folder")
-    world, problems = load(directory)
+    deadline = time.monotonic() + LONGEST_MILLISECONDS / 1000
+    busy: set[Path] = set()
+    while True:
+        late = time.monotonic() >= deadline
+        busy = {path for path in files(directory) if _being_written(path)} | (busy if late else set())
+        if late or not busy:
+            before = _stamps(directory)
+            world, problems = load(directory, dict.fromkeys(busy, BUSY))
+            broken = _broken(problems, busy)
+            changed = {path for path, _ in before ^ _stamps(directory)} - busy
+            if not changed:
+                return Reading(world, problems, broken, unsettled=bool(busy))
+            busy |= changed
+        time.sleep(WRITER_CHECK_SECONDS)
+
+
+def _stamps(directory: Path) -> set[tuple[Path, tuple[int, int, int]]]:
+    """What differs when a file was written to meanwhile."""
+    found = ((path, path.stat()) for path in files(directory))
+    return {(path, (stat.st_ino, stat.st_size, stat.st_mtime_ns)) for path, stat in found}
+
+
+def _broken(problems: list[Problem], busy: set[Path]) -> list[tuple[str, Document]]:
     broken: list[tuple[str, Document]] = []
-    for file in sorted({problem.file for problem in problems if problem.severity == "error"}):
-        path = Path(file)
+    for path in sorted({Path(problem.file) for problem in problems if problem.severity == "error"} - busy):
         if path.is_file() and path.stat().st_size <= FILE_BYTES:
-            found, _ = documents(file, path.read_text(encoding="utf-8", errors="replace"))
-            broken.extend((file, document) for document in found)
-    return Reading(world, problems, broken)
+            found, _ = documents(str(path), path.read_text(encoding="utf-8", errors="replace"))
+            broken.extend((str(path), document) for document in found)
+    return broken
 
 
 def _being_written(path: Path) -> bool:
