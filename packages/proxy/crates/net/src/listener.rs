@@ -3,7 +3,7 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Connections that may wait to be accepted.
@@ -27,4 +27,10 @@ pub async fn connect(address: SocketAddr, limit: Duration) -> io::Result<TcpStre
     let stream = tokio::time::timeout(limit, TcpStream::connect(address)).await.map_err(|_| io::ErrorKind::TimedOut)??;
     stream.set_nodelay(true)?;
     Ok(stream)
+}
+
+/// Lets the peer see a reset instead of an end when the connection is closed. What waits to be sent is lost.
+pub fn reset_when_closed(stream: &TcpStream) {
+    // It fails only for a socket that is closed already.
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }

@@ -8,7 +8,7 @@ use plait_http1::Framing;
 use plait_model::{Headers, ResponseHead};
 
 use crate::{
-    heads::{response_to_mesh, write_response},
+    heads::{Next, UPGRADED_HEADER, response_to_mesh, write_response},
     io::Output,
     reject::{REJECT_HEADER, Reject},
     sink::Sink,
@@ -93,7 +93,7 @@ impl Answer {
     pub(crate) async fn interim(&mut self, head: &ResponseHead) -> Result<(), Broken> {
         match &mut self.way {
             Way::Http1 { sink: Sink::Http1(sink), form } if form.minor_version > 0 => {
-                write_response(sink.output.pending(), head, Framing::None, None, false);
+                write_response(sink.output.pending(), head, Framing::None, None, Next::GoesOn);
                 Ok(sink.output.flush().await?)
             }
             Way::Mesh { respond, .. } => match response_to_mesh(head, None) {
@@ -118,9 +118,13 @@ impl Answer {
                 };
                 form.close |= framing == Framing::UntilClose;
                 sink.restart(framing);
-                let close = form.close;
+                let next = match (form.close, form.minor_version) {
+                    (true, _) => Next::Closed,
+                    (false, 0) => Next::KeptAlive,
+                    (false, _) => Next::GoesOn,
+                };
                 if let Some(output) = sink.output() {
-                    write_response(output.pending(), head, framing, length, close);
+                    write_response(output.pending(), head, framing, length, next);
                 }
                 Ok(())
             }
@@ -137,19 +141,25 @@ impl Answer {
         }
     }
 
-    /// Both sides change to opaque bytes: 101 to an upgrade, in HTTP/2 a 200.
-    pub(crate) fn upgraded(&mut self, head: &ResponseHead) -> Result<(), Broken> {
+    /// Both sides change to `protocol`, which is opaque bytes: 101, in HTTP/2 a 200 that says so.
+    pub(crate) fn upgraded(&mut self, head: &ResponseHead, protocol: &str) -> Result<(), Broken> {
         self.begun = true;
         match &mut self.way {
             Way::Http1 { sink, form } => {
                 form.close = true;
                 sink.restart(Framing::UntilClose);
                 if let Some(output) = sink.output() {
-                    write_response(output.pending(), &ResponseHead { status: 101, ..head.clone() }, Framing::None, None, false);
+                    write_response(output.pending(), &ResponseHead { status: 101, ..head.clone() }, Framing::None, None, Next::Upgraded(protocol));
                 }
                 Ok(())
             }
-            Way::Mesh { .. } => self.open(&ResponseHead { status: 200, ..head.clone() }),
+            Way::Mesh { respond, sink, .. } => {
+                let broken = |_| Broken::Stream(Reason::INTERNAL_ERROR.into());
+                let mut response = response_to_mesh(&ResponseHead { status: 200, ..head.clone() }, None).map_err(broken)?;
+                response.headers_mut().insert(UPGRADED_HEADER, HeaderValue::from_static("yes"));
+                *sink = Some(Sink::http2(respond.send_response(response, false)?, false));
+                Ok(())
+            }
         }
     }
 
@@ -165,12 +175,8 @@ impl Answer {
                 }
                 Ok(())
             }
-            Way::Mesh { .. } => self.open(&ResponseHead { status: 200, ..Default::default() }),
+            Way::Mesh { .. } => self.head(&ResponseHead { status: 200, ..Default::default() }, Framing::UntilClose, None),
         }
-    }
-
-    fn open(&mut self, head: &ResponseHead) -> Result<(), Broken> {
-        self.head(head, Framing::UntilClose, None)
     }
 
     /// Where the body goes; only after `head`, `upgraded` or `tunnelled`.

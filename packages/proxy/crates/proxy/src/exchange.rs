@@ -10,8 +10,10 @@ use std::{
 
 use bytes::Bytes;
 use plait_decide::{retry::Ended, rewrite};
+use plait_http1::Framing;
 use plait_model::{Reason, ResponseHead};
 use plait_telemetry::Outcome;
+use tokio::sync::Notify;
 
 use crate::{
     answer::Answer,
@@ -51,6 +53,8 @@ struct Progress {
     sent: Cell<u64>,
     received: Cell<u64>,
     whole: Cell<bool>,
+    /// The upstream agreed to another protocol.
+    opened: Notify,
 }
 
 /// The caller's half, under way.
@@ -88,8 +92,7 @@ pub(crate) async fn run(
     let again = if tries.is_repeated() || call.wish == Wish::Tunnel { call.kept.whole() } else { None };
     let progress = Progress::default();
     let ended = {
-        let watched = matches!(call.wish, Wish::Answer { .. });
-        let sending = pin!(send(&mut call.body, &mut sink, (&call.kept, again), &progress, watched));
+        let sending = pin!(send(&mut call.body, &mut sink, (&call.kept, again), &progress, &call.wish));
         let mut up = Up { sending, open: true };
         let mut down = Down { plan, wish: &call.wish, progress: &progress, response: &mut call.response, answer: &mut call.answer };
         let lost = lost(&worker, plan, &call.workload.key, (&call.peer, call.port.unwrap_or_default()), asked);
@@ -108,7 +111,14 @@ pub(crate) async fn run(
     };
     outcome.sent_bytes += progress.sent.get();
     outcome.received_bytes += progress.received.get();
-    let response: Response = ended.inspect_err(|stop| note_refusal(stop, hop, &worker))?;
+    let response: Response = match ended {
+        Ok(response) => response,
+        Err(stop) => {
+            note_refusal(&stop, hop, &worker);
+            sink.abort();
+            return Err(stop);
+        }
+    };
     outcome.status = call.response.status;
     if !progress.whole.get() {
         // The rest of the caller's body is still on its way: nothing may be read behind it.
@@ -126,8 +136,13 @@ fn note_refusal(stop: &Stop, hop: &Hop, worker: &Worker) {
     }
 }
 
-/// Moves the caller's half. `watched`: afterwards it is noticed when the caller leaves.
-async fn send(body: &mut Source, sink: &mut Sink, (kept, again): (&Kept, Option<Bytes>), progress: &Progress, watched: bool) -> Sent {
+/// Moves the caller's half. While an answer is awaited it is noticed when the caller leaves.
+async fn send(body: &mut Source, sink: &mut Sink, (kept, again): (&Kept, Option<Bytes>), progress: &Progress, wish: &Wish) -> Sent {
+    if let Wish::Upgrade(_) = wish
+        && let Err(ended) = agreed(body, sink, progress).await
+    {
+        return ended;
+    }
     if let Some(again) = again.filter(|again| !again.is_empty()) {
         if let Err(error) = sink.bytes(again, false).await {
             return Sent::Refused(error);
@@ -138,13 +153,34 @@ async fn send(body: &mut Source, sink: &mut Sink, (kept, again): (&Kept, Option<
         Err(Stuck::Sink(error)) => return Sent::Refused(error),
         Ok(()) => progress.whole.set(true),
     }
-    match body.input().filter(|_| watched) {
+    match body.input().filter(|_| matches!(wish, Wish::Answer { .. })) {
         None => Sent::Whole,
         Some(input) => {
             input.gone().await;
             Sent::Gone
         }
     }
+}
+
+/// Sends the request for another protocol and waits until the upstream agrees. Before that no byte follows: the upstream could take it for
+/// a request that we did not see. What the caller sends early waits here, and is the next request should the upstream disagree.
+async fn agreed(body: &mut Source, sink: &mut Sink, progress: &Progress) -> Result<(), Sent> {
+    sink.flush().await.map_err(Sent::Refused)?;
+    progress.whole.set(true);
+    let gone = async {
+        match body.input() {
+            Some(input) => input.gone().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = progress.opened.notified() => {}
+        () = gone => return Err(Sent::Gone),
+    }
+    progress.whole.set(false);
+    body.restart(Framing::UntilClose);
+    sink.restart(Framing::UntilClose);
+    Ok(())
 }
 
 /// Resolves when the permit of the request no longer holds.
@@ -214,7 +250,10 @@ impl Down<'_> {
             }
         }
         let begun = match self.wish {
-            Wish::Upgrade(_) if response.opened => self.answer.upgraded(self.response),
+            Wish::Upgrade(protocol) if response.opened => {
+                self.progress.opened.notify_one();
+                self.answer.upgraded(self.response, protocol)
+            }
             Wish::Tunnel if response.opened => self.answer.tunnelled(),
             Wish::Answer { .. } | Wish::Upgrade(_) | Wish::Tunnel => {
                 self.answer.head(self.response, response.said.framing, response.said.length)

@@ -32,7 +32,7 @@ thread_local! {
 /// Takes a connection apart.
 pub(crate) fn halves(stream: TcpStream) -> (Input, Output) {
     let (read, write) = stream.into_split();
-    (Input { half: read, buffer: Buffer::default() }, Output { half: write, pending: Vec::new(), written: 0 })
+    (Input { half: read, buffer: Buffer::default() }, Output { half: Some(write), pending: Vec::new(), written: 0 })
 }
 
 /// What arrives.
@@ -75,7 +75,8 @@ impl Input {
 /// A write that was cancelled goes on where it stopped.
 #[derive(Debug)]
 pub(crate) struct Output {
-    half: OwnedWriteHalf,
+    /// `None` once it was broken off.
+    half: Option<OwnedWriteHalf>,
     pending: Vec<u8>,
     written: usize,
 }
@@ -105,8 +106,9 @@ impl Output {
 
     /// Writes all that waits.
     pub(crate) async fn flush(&mut self) -> io::Result<()> {
+        let Some(half) = &mut self.half else { return Err(io::ErrorKind::BrokenPipe.into()) };
         while self.written < self.pending.len() {
-            match self.half.write(&self.pending[self.written..]).await? {
+            match half.write(&self.pending[self.written..]).await? {
                 0 => return Err(io::ErrorKind::WriteZero.into()),
                 count => self.written += count,
             }
@@ -126,10 +128,11 @@ impl Output {
 
     /// Writes all that waits, and `data` behind it, without copying it.
     pub(crate) async fn write_through(&mut self, data: &[u8]) -> io::Result<()> {
+        let Some(half) = &mut self.half else { return Err(io::ErrorKind::BrokenPipe.into()) };
         let mut at = 0;
         while self.written < self.pending.len() {
             let parts = [IoSlice::new(&self.pending[self.written..]), IoSlice::new(data)];
-            let count = self.half.write_vectored(&parts).await?;
+            let count = half.write_vectored(&parts).await?;
             if count == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
@@ -138,12 +141,28 @@ impl Output {
             at = count - head;
         }
         self.flush().await?;
-        self.half.write_all(&data[at..]).await
+        match &mut self.half {
+            Some(half) => half.write_all(&data[at..]).await,
+            None => Err(io::ErrorKind::BrokenPipe.into()),
+        }
     }
 
     /// Says that nothing more will come.
     pub(crate) async fn close(&mut self) -> io::Result<()> {
         self.flush().await?;
-        self.half.shutdown().await
+        match &mut self.half {
+            Some(half) => half.shutdown().await,
+            None => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    /// Says that what was sent is not whole, where nothing else would say so: the connection will be reset, not closed.
+    pub(crate) fn break_off(&mut self) {
+        self.discard();
+        if let Some(half) = self.half.take() {
+            plait_net::reset_when_closed(half.as_ref());
+            // It would say that we are done.
+            half.forget();
+        }
     }
 }

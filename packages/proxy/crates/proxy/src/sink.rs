@@ -92,6 +92,7 @@ impl Sink {
     /// Tells the peer that the body will not be whole.
     pub(crate) fn abort(&mut self) {
         match self {
+            Self::Http1(sink) if sink.framing == Framing::UntilClose => sink.output.break_off(),
             // The connection is closed by its owner, without the end that its framing demands.
             Self::Http1(sink) => sink.output.discard(),
             Self::Http2(sink) if !sink.ended => sink.stream.send_reset(Reason::INTERNAL_ERROR),

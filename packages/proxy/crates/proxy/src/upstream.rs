@@ -12,7 +12,7 @@ use plait_model::{Endpoint, Reason, RequestHead, ResponseHead, Workload};
 use crate::{
     call::Wish,
     failed::Failed,
-    heads::{Said, read_response, response_from_mesh, to_mesh, write_request},
+    heads::{Said, UPGRADED_HEADER, read_response, response_from_mesh, to_mesh, write_request},
     hop::Hop,
     io::{Input, Output, halves},
     mesh::{
@@ -199,14 +199,15 @@ async fn http1_head(
             let parsed = parse_response(input.buffer.data(), asked.head.method.as_str(), limits, &mut room)
                 .map_err(|error| broke(Reason::UpstreamProtocolError, format!("the answer is no valid HTTP: {error}")))?;
             if let Some(response) = parsed {
-                let (length, upgrade) = (response.head_len, response.upgrade.is_some());
+                let length = response.head_len;
+                let agreed = matches!((asked.wish, response.upgrade), (Wish::Upgrade(wanted), Some(got)) if got.eq_ignore_ascii_case(wanted));
                 let said = read_response(&response, head);
                 input.buffer.consume(length);
                 return match (head.status, asked.wish) {
-                    (101, Wish::Upgrade(_)) if upgrade => {
+                    (101, Wish::Upgrade(_)) if agreed => {
                         Ok(opened(Source::http1(slot.take().expect("it was there"), Framing::UntilClose)))
                     }
-                    (101, _) => Err(broke(Reason::UpstreamProtocolError, "it changed the protocol unasked".into())),
+                    (101, _) => Err(broke(Reason::UpstreamProtocolError, "it changed to a protocol that nobody asked for".into())),
                     (100..200, _) => Ok(Arrived::Interim),
                     _ => {
                         let body = Source::http1(slot.take().expect("it was there"), said.framing);
@@ -240,9 +241,18 @@ async fn mesh_head(response: &mut ResponseFuture, asked: Outgoing<'_>, head: &mu
     let length = response_from_mesh(&parts, head);
     let Some(body) = body else { return Ok(Arrived::Interim) };
     let reject = parts.headers.get(REJECT_HEADER).and_then(|value| Reject::from_header(value.to_str().ok()?));
-    let wants_bytes = !matches!(asked.wish, Wish::Answer { .. });
-    if wants_bytes && head.status == 200 && reject.is_none() {
-        return Ok(opened(Source::http2(body)));
+    let opens = match asked.wish {
+        Wish::Answer { .. } => false,
+        Wish::Upgrade(_) => parts.headers.contains_key(UPGRADED_HEADER),
+        Wish::Tunnel => true,
+    };
+    match (asked.wish, &reject) {
+        (_, None) if opens && head.status == 200 => return Ok(opened(Source::http2(body))),
+        (Wish::Tunnel, None) => {
+            let detail = format!("the other sidecar answered a tunnel with {}", head.status);
+            return Err(Failed::broken(Reject { detail, ..Reject::new(Reason::UpstreamProtocolError, asked.generation) }));
+        }
+        _ => {}
     }
     let framing = match length {
         _ if body.is_end_stream() => Framing::None,

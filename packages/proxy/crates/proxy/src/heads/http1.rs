@@ -4,7 +4,7 @@ use http::{Method, StatusCode};
 use plait_http1::{Framing, Request, Response, write_field, write_framing, write_head_end, write_request_line, write_status_line};
 use plait_model::{Headers, RequestHead, ResponseHead, canonical_path};
 
-use super::{HeadError, OURS};
+use super::{HeadError, OURS, other_protocol};
 
 /// What a request says beside its head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub(crate) fn read_request(request: &Request<'_, '_>, head: &mut RequestHead, up
         head.query = query.map(Into::into);
     }
     fields(request.fields.end_to_end(), &mut head.headers);
-    *upgrade = request.upgrade.map(Into::into);
+    *upgrade = request.upgrade.and_then(other_protocol).map(Into::into);
     Ok(Asked {
         framing: request.framing,
         keep_alive: request.keep_alive,
@@ -53,7 +53,8 @@ pub(crate) fn read_response(response: &Response<'_, '_>, head: &mut ResponseHead
     head.headers.clear();
     head.status = response.status;
     fields(response.fields.end_to_end(), &mut head.headers);
-    Said { framing: response.framing, length: response.length, keep_alive: response.keep_alive }
+    // A 204 has no body and must not tell the length of one (RFC 9110, 8.6).
+    Said { framing: response.framing, length: response.length.filter(|_| response.status != 204), keep_alive: response.keep_alive }
 }
 
 fn fields<'b>(all: impl Iterator<Item = plait_http1::Field<'b>>, headers: &mut Headers) {
@@ -77,8 +78,21 @@ pub(crate) fn write_request(out: &mut Vec<u8>, head: &RequestHead, framing: Fram
     write_head_end(out);
 }
 
-/// Appends a response. `length` is told where there is no body to tell it by; `close` says that the connection ends with it.
-pub(crate) fn write_response(out: &mut Vec<u8>, head: &ResponseHead, framing: Framing, length: Option<u64>, close: bool) {
+/// What becomes of a connection after a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next<'p> {
+    /// It goes on, as everybody expects.
+    GoesOn,
+    /// It goes on, which an old caller must be told.
+    KeptAlive,
+    /// It ends.
+    Closed,
+    /// It goes on in this protocol.
+    Upgraded(&'p str),
+}
+
+/// Appends a response. `length` is told where there is no body to tell it by.
+pub(crate) fn write_response(out: &mut Vec<u8>, head: &ResponseHead, framing: Framing, length: Option<u64>, next: Next<'_>) {
     let reason = StatusCode::from_u16(head.status).ok().and_then(|status| status.canonical_reason()).unwrap_or_default();
     write_status_line(out, head.status, reason);
     for (name, value) in head.headers.iter() {
@@ -88,10 +102,11 @@ pub(crate) fn write_response(out: &mut Vec<u8>, head: &ResponseHead, framing: Fr
         (Framing::None, Some(length)) => write_framing(out, Framing::Length(length)),
         _ => write_framing(out, framing),
     }
-    match head.status {
-        101 => write_field(out, "connection", b"upgrade"),
-        _ if close => write_field(out, "connection", b"close"),
-        _ => {}
+    match next {
+        Next::GoesOn => {}
+        Next::KeptAlive => write_field(out, "connection", b"keep-alive"),
+        Next::Closed => write_field(out, "connection", b"close"),
+        Next::Upgraded(protocol) => write_upgrade(out, Some(protocol)),
     }
     write_head_end(out);
 }
@@ -153,7 +168,7 @@ mod tests {
             let mut head = ResponseHead::default();
             let said = read_response(&parsed, &mut head);
             let mut out = Vec::new();
-            write_response(&mut out, &head, said.framing, said.length, false);
+            write_response(&mut out, &head, said.framing, said.length, Next::GoesOn);
             assert_eq!(String::from_utf8(out).unwrap(), left);
         }
     }

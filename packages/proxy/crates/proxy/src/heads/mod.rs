@@ -6,11 +6,21 @@ mod mesh;
 
 use plait_model::PathError;
 
-pub(crate) use http1::{Asked, Said, read_request, read_response, write_request, write_response};
+pub(crate) use http1::{Asked, Next, Said, read_request, read_response, write_request, write_response};
 pub(crate) use mesh::{MeshAsked, from_mesh, response_from_mesh, response_to_mesh, to_mesh, trailers_from_mesh, trailers_to_mesh};
 
 /// Fields of ours, never from an application nor to one.
 pub(crate) const OURS: &str = "plait-";
+
+/// Between proxies, on the 200 that stands for a 101: without it a 200 to an upgrade is an answer of a process that did not change its protocol.
+pub(crate) const UPGRADED_HEADER: &str = "plait-upgraded";
+
+/// Of the protocols that an Upgrade lists the one that may be changed to: the first that is no HTTP. In another HTTP requests would follow that
+/// neither route nor policy sees; to ignore an Upgrade is always lawful.
+pub(crate) fn other_protocol(list: &str) -> Option<&str> {
+    let is_http = |name: &str| name.eq_ignore_ascii_case("h2c") || name.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("http/"));
+    list.split(',').map(str::trim).find(|name| !name.is_empty() && !is_http(name))
+}
 
 /// Why a head cannot be read or cannot travel.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +31,8 @@ pub(crate) enum HeadError {
     Path(#[from] PathError),
     #[error("the method is no token")]
     Method,
+    #[error("the protocol to change to is none that may be changed to")]
+    Protocol,
     #[error("the field {0:?} cannot be sent")]
     Field(String),
     #[error("plait-port must be there once and name a port")]

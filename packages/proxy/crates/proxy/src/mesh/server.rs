@@ -26,7 +26,7 @@ use super::{CONNECTION_WINDOW, STREAM_WINDOW, STREAMS, cryptography};
 use crate::{
     answer::Answer,
     call::{Call, Wish},
-    heads::{HeadError, MeshAsked, from_mesh},
+    heads::{HeadError, MeshAsked, from_mesh, other_protocol},
     reject::Reject,
     request,
     shared::{ConnectionInfo, Connections, Entry},
@@ -147,7 +147,10 @@ async fn stream(
     };
     call.port = Some(asked.port);
     call.wish = match token {
-        Some(token) => Wish::Upgrade(token.as_str().into()),
+        Some(token) => match other_protocol(token.as_str()) {
+            Some(protocol) => Wish::Upgrade(protocol.into()),
+            None => return refuse(call, &HeadError::Protocol).await,
+        },
         None if tunnel => Wish::Tunnel,
         None => Wish::Answer { framing: framing(&call.body, asked.length), expects_continue: false },
     };
