@@ -149,7 +149,8 @@ impl Answer {
                 form.close = true;
                 sink.restart(Framing::UntilClose);
                 if let Some(output) = sink.output() {
-                    write_response(output.pending(), &ResponseHead { status: 101, ..head.clone() }, Framing::None, None, Next::Upgraded(protocol));
+                    let head = ResponseHead { status: 101, ..head.clone() };
+                    write_response(output.pending(), &head, Framing::None, None, Next::Upgraded(protocol));
                 }
                 Ok(())
             }

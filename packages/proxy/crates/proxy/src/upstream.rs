@@ -200,13 +200,12 @@ async fn http1_head(
                 .map_err(|error| broke(Reason::UpstreamProtocolError, format!("the answer is no valid HTTP: {error}")))?;
             if let Some(response) = parsed {
                 let length = response.head_len;
-                let agreed = matches!((asked.wish, response.upgrade), (Wish::Upgrade(wanted), Some(got)) if got.eq_ignore_ascii_case(wanted));
+                let agreed =
+                    matches!((asked.wish, response.upgrade), (Wish::Upgrade(wanted), Some(got)) if got.eq_ignore_ascii_case(wanted));
                 let said = read_response(&response, head);
                 input.buffer.consume(length);
                 return match (head.status, asked.wish) {
-                    (101, Wish::Upgrade(_)) if agreed => {
-                        Ok(opened(Source::http1(slot.take().expect("it was there"), Framing::UntilClose)))
-                    }
+                    (101, Wish::Upgrade(_)) if agreed => Ok(opened(Source::http1(slot.take().expect("it was there"), Framing::UntilClose))),
                     (101, _) => Err(broke(Reason::UpstreamProtocolError, "it changed to a protocol that nobody asked for".into())),
                     (100..200, _) => Ok(Arrived::Interim),
                     _ => {

@@ -122,7 +122,9 @@ async fn only_what_is_no_http_can_be_changed_to() {
         let origin = stage.origin("reviews-1");
         let mut caller = stage.caller_connects().await;
         caller
-            .sends(&format!("GET / HTTP/1.1\r\nhost: reviews\r\nconnection: upgrade, http2-settings\r\nupgrade: {upgrade}\r\nhttp2-settings: x\r\n\r\n"))
+            .sends(&format!(
+                "GET / HTTP/1.1\r\nhost: reviews\r\nconnection: upgrade, http2-settings\r\nupgrade: {upgrade}\r\nhttp2-settings: x\r\n\r\n"
+            ))
             .await;
         let request = origin.accept().await.request().await;
         assert_eq!((request.field("upgrade"), request.field("http2-settings")), (passed, None), "{upgrade}");
