@@ -71,8 +71,7 @@ def contenders(folder: Path, root: bytes) -> dict[str, tuple[str, int, list[list
     return found
 
 
-def rounds(found: dict[str, Any], pids: dict[str, list[int]], options: argparse.Namespace) -> Table:
-    results: Table = {name: {} for name in found}
+def rounds(found: dict[str, Any], pids: dict[str, list[int]], results: Table, options: argparse.Namespace) -> None:
     cases = [(group, count, "/") for group in ("hop", "pair") for count in options.connections]
     cases += [("routes", 32, "/"), ("hop", 32, "/big/megabyte"), ("pair", 32, "/big/megabyte")]
     for group, connections, path in cases:
@@ -86,16 +85,14 @@ def rounds(found: dict[str, Any], pids: dict[str, list[int]], options: argparse.
                 row = results[name].setdefault(key, {"microseconds": [], "failed": 0})
                 row["failed"] += load.failed
                 row["microseconds"].append(spent / 1000 / max(1, load.requests))
-    return results
 
 
 def memory(found: dict[str, Any], pids: dict[str, list[int]], results: Table, idle: dict[str, int], count: int) -> None:
     for name, (_, port, _) in found.items():
         results[name]["idle_megabytes"] = round(idle[name] / 1024, 1)
-        before = measure.resident_kilobytes(pids[name])
         connections = measure.idle_connections(port, peers.HOST, count)
         results[name]["kilobytes_per_idle_connection"] = round(
-            (measure.resident_kilobytes(pids[name]) - before) / count, 1
+            (measure.resident_kilobytes(pids[name]) - idle[name]) / count, 1
         )
         for connection in connections:
             connection.close()
@@ -148,9 +145,11 @@ def main() -> int:
         for name, (_, port, commands) in found.items():
             pids[name] = [stack.enter_context(process(command, folder / "log")).pid for command in commands]
             measure.wait_for_port(port)
+        results: Table = {name: {} for name in found}
+        # Before any load: what a load leaves behind in an allocator would hide what an idle connection costs.
         idle = {name: measure.resident_kilobytes(pids[name]) for name in found}
-        results = rounds(found, pids, options)
         memory(found, pids, results, idle, options.idle)
+        rounds(found, pids, results, options)
     show(found, results)
     if options.json:
         options.json.write_text(json.dumps(results, indent=1))

@@ -51,10 +51,11 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, from: SocketAdd
             let (mut call, mut record) = plaintext(worker, stream, from, workload, Direction::Outbound, Opening::Connect);
             http1::serve(&mut call, &mut record).await;
         }
-        Entrance::Bound(bind) => bound(worker, stream, from, workload, bind).await,
+        // Boxed, like what follows: a connection needs room for one of these lines only.
+        Entrance::Bound(bind) => Box::pin(bound(worker, stream, from, workload, bind)).await,
         Entrance::Inbound => match tokio::time::timeout(FIRST_BYTE, plait_net::first_byte(&stream)).await {
-            Ok(Ok(Some(0x16))) => mesh::server::serve(worker, stream, from).await,
-            Ok(Ok(Some(_))) => stranger(worker, stream, from, workload).await,
+            Ok(Ok(Some(0x16))) => Box::pin(mesh::server::serve(worker, stream, from)).await,
+            Ok(Ok(Some(_))) => Box::pin(stranger(worker, stream, from, workload)).await,
             Ok(Ok(None) | Err(_)) | Err(_) => {}
         },
     }

@@ -123,7 +123,8 @@ pub(crate) async fn stream(worker: &Rc<Worker>, source: &Workload, endpoint: &Ar
         *slot.live.borrow_mut() = Some(live.clone());
         live.stream().await.map_err(|error| failed(Reason::UpstreamUnreachable, error.to_string()))
     };
-    match tokio::time::timeout(patience, dial).await {
+    // Boxed: dialling is rare and large, and every request would carry room for it.
+    match tokio::time::timeout(patience, Box::pin(dial)).await {
         Ok(dialled) => dialled,
         Err(_) => {
             Err(failed(Reason::UpstreamUnreachable, format!("{} did not accept a connection within {patience:?}", endpoint.workload)))
