@@ -61,7 +61,13 @@ def control_plane(path: str) -> object:
     joined = [name for name in names if (sockets / f"proxy-{name.replace('/', '.')}.sock").exists()]
     root = {"not_after_unix": time.time() + 3649.5 * 86400}
     return {
-        "/v1/mesh": {"name": "m", "generation": 3, "changed_unix": time.time(), "change": "first read"}
+        "/v1/mesh": {
+            "name": "m",
+            "generation": 3,
+            "started_unix": time.time() - 725,
+            "changed_unix": time.time(),
+            "change": "first read",
+        }
         | {"trust_domain": "shop.example", "discovery": "127.0.0.1:1", "identity": "127.0.0.1:2", "root": root},
         "/v1/objects": [],
         "/v1/workloads": workloads(),

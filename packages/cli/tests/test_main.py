@@ -27,6 +27,20 @@ def test_every_help_has_an_example(words: tuple[str, ...]) -> None:
     assert all(len(line) <= LINE_WIDTH for line in done.stdout.splitlines())
 
 
+def test_the_version_is_told() -> None:
+    done = plait("--version")
+    assert (done.returncode, done.stdout) == (0, "plait 0.1.0\n")
+
+
+@pytest.mark.parametrize("words", ["st", "e"])
+def test_a_shell_completes_verbs(words: str) -> None:
+    asked = {"_PLAIT_COMPLETE": "complete_bash", "COMP_WORDS": f"plait {words}", "COMP_CWORD": "1"}
+    done = subprocess.run(  # by its name: the variable that asks for completion is made of it
+        [Path(sys.executable).with_name("plait")], capture_output=True, text=True, check=False, env=os.environ | asked
+    )
+    assert {"st": ["status", "stat"], "e": ["edges", "explain"]}[words] == done.stdout.split()
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [

@@ -66,7 +66,7 @@ def test_up_detached_status_stat_and_down(shop: Path) -> None:
     assert len(running(shop.parent)) == 3
     status = plait("status", "--wait")
     assert status.returncode == 0, status.stderr
-    assert "2 of 2 serve generation 3" in status.stdout
+    assert "2 of 2 serve generation 3; control plane up 12 min" in status.stdout
     assert "2 valid, next renewal in 11 h 52 min; root expires in 3649 days" in status.stdout
     (row,) = json.loads(plait("stat", "--window", "0.2", "-o", "json").stdout)["rows"]
     assert (row["name"], row["success_ratio"], row["callers"]) == ("shop/reviews", 1.0, ["shop/reviews", "shop/web"])

@@ -26,11 +26,12 @@ class Unreachable(Failure):
         super().__init__(f"{what} does not answer: {cause}", "plait status tells which part is away", UNREACHABLE)
 
 
-def ask(socket: Path, path: str, query: Query | None = None, post: object = None) -> httpx.Response:
+def ask(
+    socket: Path, path: str, query: Query | None = None, post: object = None, timeout_seconds: float = TIMEOUT_SECONDS
+) -> httpx.Response:
     """One request over a Unix socket; POST with JSON when `post` is given. Raises Unreachable or Failure."""
-    with httpx.Client(
-        transport=httpx.HTTPTransport(uds=str(socket)), timeout=TIMEOUT_SECONDS, trust_env=False
-    ) as client:
+    transport = httpx.HTTPTransport(uds=str(socket))
+    with httpx.Client(transport=transport, timeout=timeout_seconds, trust_env=False) as client:
         try:
             if post is None:
                 answer = client.get(f"http://plait{path}", params=query)
@@ -78,10 +79,12 @@ class Api:
         """A serialised ChangeSet: what the proxy of `workload` would hold with all destinations."""
         return ask(self.socket, "/v1/resources", [("workload", workload)]).content
 
-    def join_token(self, workload: str, ttl_seconds: int = 3600) -> dict[str, str]:
+    def join_token(
+        self, workload: str, ttl_seconds: int = 3600, timeout_seconds: float = TIMEOUT_SECONDS
+    ) -> dict[str, str]:
         """A join token for one Workload, and where its proxy finds discovery."""
         body = {"workload": workload, "ttl_seconds": ttl_seconds}
-        return dict(ask(self.socket, "/v1/join-tokens", post=body).json())
+        return dict(ask(self.socket, "/v1/join-tokens", post=body, timeout_seconds=timeout_seconds).json())
 
 
 class Admin:

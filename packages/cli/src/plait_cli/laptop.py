@@ -20,6 +20,8 @@ from plait_cli.supervisor import Child, Say, cap
 POLL_SECONDS = 0.25
 # A first start makes a root key and compiles nothing; what is not up by then will not be.
 READY_SECONDS = 30.0
+# A sidecar that fell waits for its token only so long: with what it has on disk it can serve without one.
+TOKEN_SECONDS = 1.0
 CONTROL = "control-plane"
 
 
@@ -135,7 +137,7 @@ class Laptop:
         """Writes a fresh token and returns the address of discovery. Without the control plane those of last time."""
         token, address = folder / "token", folder / "discovery"
         try:
-            joined = self.api.join_token(name)
+            joined = self.api.join_token(name, timeout_seconds=TOKEN_SECONDS)
         except Failure:
             if address.exists():
                 return address.read_text()

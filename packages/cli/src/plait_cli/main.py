@@ -1,9 +1,11 @@
 """Owns the command line: which verbs there are, and how an error becomes a message and an exit code (`main`)."""
 
 import sys
+from typing import Annotated
 
 import typer
 
+from plait_cli import __version__
 from plait_cli.errors import Failure
 from plait_cli.verbs import demo, down, edges, explain, join_token, lint, stat, status, up, version
 
@@ -27,6 +29,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def print_version(wanted: bool) -> None:
+    """Prints the version of the command, which is that of its distribution."""
+    if wanted:
+        print(f"plait {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the command's version.")
+    ] = False,
+) -> None:
+    """Takes what comes before a verb."""
+
+
 for _name, _verb, _example in VERBS:
     app.command(_name, epilog=f"Example: {_example}")(_verb)
 app.add_typer(join_token.app, name="join-token")

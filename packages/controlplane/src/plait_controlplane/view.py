@@ -1,5 +1,7 @@
 """What the API answers, from the running control plane. Called by `process`."""
 
+import time
+
 from plait_controlplane.api.answers import (
     BindAnswer,
     JoinTokenAnswer,
@@ -27,6 +29,7 @@ class LiveView:
 
     def __init__(self, control: ControlPlane) -> None:
         self._control = control
+        self._started_unix = time.time()
 
     def mesh(self) -> MeshAnswer:
         """The mesh as a whole."""
@@ -34,6 +37,7 @@ class LiveView:
         return MeshAnswer(
             name=control.settings.mesh_name,
             generation=generation.number,
+            started_unix=self._started_unix,
             changed_unix=generation.changed_unix,
             change=generation.change,
             trust_domain=control.spec().trust_domain,

@@ -12,7 +12,7 @@ from plait_controlplane.api.serving import ApiServer, tcp, unix
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 MESH = MeshAnswer(
-    name="shop", generation=3, changed_unix=1.0, change="first", trust_domain="shop.example",
+    name="shop", generation=3, started_unix=1.0, changed_unix=1.0, change="first", trust_domain="shop.example",
     discovery="127.0.0.1:1", identity="127.0.0.1:2", root=Root(not_after_unix=2.0),
 )  # fmt: skip
 

@@ -121,7 +121,8 @@ def proxies_text(facts: dict[str, Any]) -> str:
     late = behind(facts)
     total = len(facts["workloads"])
     text = f"{total - len(late)} of {total} serve generation {facts['mesh']['generation']}"
-    return text + (f"; behind: {', '.join(late)}" if late else "")
+    text += f"; behind: {', '.join(late)}" if late else ""
+    return text + f"; control plane up {span(time.time() - facts['mesh']['started_unix'])}"
 
 
 def certificates_text(facts: dict[str, Any], now: float) -> str:

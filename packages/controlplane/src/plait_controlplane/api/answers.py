@@ -22,6 +22,7 @@ class MeshAnswer(BaseModel):
 
     name: str
     generation: int
+    started_unix: float
     changed_unix: float
     change: str
     trust_domain: str
