@@ -1,6 +1,6 @@
 //! Who may do what: one `judge` for HTTP requests and opaque connections. Policies add up; any Deny wins; nothing that is unclear passes.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use plait_model::{
     Action, DefaultPolicy, Mesh, MtlsMode, ObjectRef, Operation, Peer, Policy, PolicyBinding, PolicyHeader, Reason, RequestHead, Source,
@@ -10,13 +10,13 @@ use plait_model::{
 /// A passed check. Only [`judge`] makes one, and what follows asks for it, so that the check can be neither skipped nor moved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Permit {
-    by: Option<(ObjectRef, usize)>,
+    by: Option<(Arc<ObjectRef>, usize)>,
     epoch: u64,
 }
 
 impl Permit {
     /// The policy and rule that allowed it; `None` = the mesh's default.
-    pub fn by(&self) -> Option<&(ObjectRef, usize)> {
+    pub fn by(&self) -> Option<&(Arc<ObjectRef>, usize)> {
         self.by.as_ref()
     }
 
@@ -121,7 +121,7 @@ fn dry_run<'a>(bindings: impl Iterator<Item = &'a PolicyBinding>, call: &Call<'_
         .filter_map(|binding| binding.policy.as_deref())
         .filter(|policy| policy.dry_run && !policy.invalid)
         .filter(|policy| (policy.action == Action::Deny) == matching_rule(policy, call).is_some())
-        .map(|policy| policy.object.clone())
+        .map(|policy| (*policy.object).clone())
         .collect()
 }
 

@@ -141,7 +141,7 @@ fn at_backend(snapshot: &Snapshot, from: &Workload, backend: &Backend, http: Opt
     let dry_run_denials = judgement.dry_run_denials;
     decision.policy = Some(match judgement.result {
         Ok(permit) => {
-            let (object, rule) = permit.by().cloned().unzip();
+            let (object, rule) = permit.by().map(|(object, rule)| ((**object).clone(), *rule)).unzip();
             Verdict { allowed: true, object, rule, why: None, dry_run_denials }
         }
         Err(denial) => {

@@ -26,7 +26,7 @@ fn mesh(default_policy: DefaultPolicy, mtls_mode: MtlsMode) -> Mesh {
 
 fn policy(name: &str, action: Action, rules: Vec<PolicyRule>) -> Policy {
     let object = ObjectRef { kind: "AuthorizationPolicy".into(), namespace: "shop".into(), name: name.into() };
-    Policy { object, action, dry_run: false, rules, invalid: false }
+    Policy { object: object.into(), action, dry_run: false, rules, invalid: false }
 }
 
 fn workload(policies: Vec<Option<Policy>>) -> Workload {

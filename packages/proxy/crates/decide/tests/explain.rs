@@ -98,7 +98,7 @@ fn shop(rules: Vec<Arc<Rule>>, policies: Vec<Policy>) -> Snapshot {
 
 fn policy(action: Action, to: Vec<Operation>) -> Policy {
     let object = ObjectRef { kind: "AuthorizationPolicy".into(), namespace: "ns".into(), name: "p".into() };
-    Policy { object, action, dry_run: false, rules: vec![PolicyRule { from: vec![], to }], invalid: false }
+    Policy { object: object.into(), action, dry_run: false, rules: vec![PolicyRule { from: vec![], to }], invalid: false }
 }
 
 fn paths(path: &str) -> Vec<Operation> {

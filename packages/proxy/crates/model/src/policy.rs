@@ -1,12 +1,14 @@
 //! AuthorizationPolicies as `decide/authorize` judges them. Literals only.
 
+use std::sync::Arc;
+
 use crate::{ObjectRef, SpiffeId};
 
 /// An AuthorizationPolicy.
 #[derive(Debug)]
 pub struct Policy {
-    /// The user's object.
-    pub object: ObjectRef,
+    /// The user's object; shared with every permit that it gives.
+    pub object: Arc<ObjectRef>,
     /// What a match means.
     pub action: Action,
     /// Counted and logged, never enforced, never "present".

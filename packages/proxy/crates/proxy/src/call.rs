@@ -35,6 +35,15 @@ pub(crate) struct Call {
     pub(crate) named: Option<(String, DestinationKey, u16)>,
 }
 
+/// The storage of requests, to be used again by the next on the same connection.
+#[derive(Debug)]
+pub(crate) struct Storage {
+    head: RequestHead,
+    response: ResponseHead,
+    kept: Kept,
+    record: Record,
+}
+
 /// What the caller wants beside an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Wish {
@@ -110,6 +119,18 @@ impl Call {
             kept: Kept::default(),
             named: None,
         }
+    }
+
+    /// Takes the storage of an earlier request of the connection; gives its record.
+    pub(crate) fn reuse(&mut self, storage: Storage) -> Record {
+        let Storage { head, response, kept, record } = storage;
+        (self.head, self.response, self.kept) = (head, response, kept);
+        record
+    }
+
+    /// Leaves the storage for the next request of the connection.
+    pub(crate) fn retire(self, record: Record) -> Storage {
+        Storage { head: self.head, response: self.response, kept: self.kept, record }
     }
 
     /// The record of its connection's requests.

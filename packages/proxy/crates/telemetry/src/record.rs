@@ -82,8 +82,8 @@ pub struct Record {
     pub reason: Option<Reason>,
     /// The user's object behind `reason`.
     pub object: Option<ObjectRef>,
-    /// The policy that allowed it; written by `permitted`.
-    pub policy: String,
+    /// The policy that allowed it.
+    pub policy: Option<Arc<ObjectRef>>,
     /// Policies in dry run that would have denied it; written by `would_be_denied`.
     pub dry_run: String,
     /// Generation of the snapshot that decided.
@@ -123,7 +123,7 @@ impl Record {
             status: 0,
             reason: None,
             object: None,
-            policy: String::new(),
+            policy: None,
             dry_run: String::new(),
             generation: 0,
             attempts: 0,
@@ -144,9 +144,8 @@ impl Record {
     }
 
     /// A policy allowed it.
-    pub fn permitted(&mut self, by: &ObjectRef) {
-        self.policy.clear();
-        let _ = write!(self.policy, "{by}");
+    pub fn permitted(&mut self, by: &Arc<ObjectRef>) {
+        self.policy = Some(by.clone());
     }
 
     /// A policy in dry run would have denied it.
@@ -160,13 +159,14 @@ impl Record {
         for text in [&mut self.destination, &mut self.route, &mut self.backend, &mut self.endpoint] {
             text.clone_from(&self.empty);
         }
-        for text in [&mut self.authority, &mut self.path, &mut self.policy, &mut self.dry_run] {
+        for text in [&mut self.authority, &mut self.path, &mut self.dry_run] {
             text.clear();
         }
         self.method = Method::GET;
         self.status = 0;
         self.reason = None;
         self.object = None;
+        self.policy = None;
         self.generation = 0;
         self.attempts = 0;
         self.sent_bytes = 0;

@@ -124,7 +124,7 @@ fn a_record_keeps_its_connection_and_forgets_its_request() {
         outcome.rejected(Reason::PolicyDenied, Some(plait_model::ObjectRef::default()));
         outcome.authority.push_str("reviews");
         outcome.path.push_str("/secret");
-        outcome.permitted(&plait_model::ObjectRef::default());
+        outcome.permitted(&plait_model::ObjectRef::default().into());
         outcome.would_be_denied(&plait_model::ObjectRef::default());
         (outcome.attempts, outcome.sent_bytes, outcome.received_bytes, outcome.generation) = (1, 2, 3, 4);
     }

@@ -10,7 +10,7 @@ use super::{Refused, each, object, port};
 pub(crate) fn policy(message: wire::Policy) -> Result<Policy, Refused> {
     let wire::Policy { object: from, action, dry_run, rules, invalid } = message;
     Ok(Policy {
-        object: object(from)?,
+        object: object(from)?.into(),
         action: match wire::PolicyAction::try_from(action) {
             Ok(wire::PolicyAction::Allow) => Action::Allow,
             Ok(wire::PolicyAction::Deny) => Action::Deny,

@@ -2,9 +2,11 @@
 //! Called by `connection` for what begins with a TLS handshake. Whom a caller may reach is judged in `request`, stream by stream.
 
 use std::{
+    cell::RefCell,
     future::poll_fn,
     net::SocketAddr,
     rc::Rc,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -25,7 +27,7 @@ use tokio_rustls::server::TlsStream;
 use super::{CONNECTION_WINDOW, STREAM_WINDOW, STREAMS, cryptography};
 use crate::{
     answer::Answer,
-    call::{Call, Wish},
+    call::{Call, Storage, Wish},
     heads::{HeadError, MeshAsked, from_mesh, other_protocol},
     reject::Reject,
     request,
@@ -38,6 +40,8 @@ use crate::{
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Streams that a caller took back and that are still remembered: more is a flood.
 const RESETS: usize = 100;
+/// Storage kept for the next streams of a connection.
+const SPARE: usize = 64;
 
 /// Serves a connection to its end.
 pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, from: SocketAddr) {
@@ -80,12 +84,12 @@ fn info(stream: &TlsStream<TcpStream>, workload: &Workload, identity: &str, from
 }
 
 /// "namespace/service account" of a caller.
-fn source(peer: &Peer) -> std::sync::Arc<str> {
+fn source(peer: &Peer) -> Arc<str> {
     peer.identity.as_ref().map_or_else(|| "".into(), |id| format!("{}/{}", id.namespace(), id.service_account()).into())
 }
 
 /// The Service that a connection to the workload counts for: that of its first port.
-fn service(workload: &Workload) -> std::sync::Arc<str> {
+fn service(workload: &Workload) -> Arc<str> {
     workload.ports.first().map_or_else(|| workload.key.clone(), |port| port.service.clone())
 }
 
@@ -94,7 +98,7 @@ async fn accept(
     worker: &Rc<Worker>,
     mut connection: Connection<TlsStream<TcpStream>, Bytes>,
     peer: &Peer,
-    (workload, entry): (&std::sync::Arc<Workload>, &Rc<Entry>),
+    (workload, entry): (&Arc<Workload>, &Rc<Entry>),
     not_after: SystemTime,
 ) {
     let valid_for = not_after.duration_since(SystemTime::now()).unwrap_or_default();
@@ -106,6 +110,7 @@ async fn accept(
     };
     let mut closing = std::pin::pin!(closing);
     let mut closed = false;
+    let spare: Rc<RefCell<Vec<Storage>>> = Rc::default();
     loop {
         let next = tokio::select! {
             next = poll_fn(|cx| connection.poll_accept(cx)) => next,
@@ -118,19 +123,22 @@ async fn accept(
         let Some(Ok((request, respond))) = next else { return };
         entry.request();
         let workload = worker.shared.world.load().workloads.get(&*workload.key).cloned().unwrap_or_else(|| workload.clone());
-        let task = stream(worker.clone(), request, respond, workload, peer.clone());
-        worker.spawn(task);
+        worker.spawn(stream(request, respond, Party { worker: worker.clone(), workload, peer: peer.clone(), spare: spare.clone() }));
     }
 }
 
-/// Serves one stream.
-async fn stream(
+/// What a stream knows of its connection.
+struct Party {
     worker: Rc<Worker>,
-    request: Request<RecvStream>,
-    mut respond: SendResponse<Bytes>,
-    workload: std::sync::Arc<Workload>,
+    workload: Arc<Workload>,
     peer: Peer,
-) {
+    /// Storage of the connection's streams that have ended.
+    spare: Rc<RefCell<Vec<Storage>>>,
+}
+
+/// Serves one stream.
+async fn stream(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, party: Party) {
+    let Party { worker, workload, peer, spare } = party;
     let (mut parts, body) = request.into_parts();
     let token = parts.extensions.remove::<Token>();
     let body = Source::http2(body);
@@ -141,6 +149,11 @@ async fn stream(
     }
     let answer = Answer::mesh(respond, parts.method == Method::HEAD);
     let mut call = Call::new(worker, workload, (Direction::Inbound, peer), body, answer);
+    let stored = spare.borrow_mut().pop();
+    let mut record = match stored {
+        Some(storage) => call.reuse(storage),
+        None => call.record(Protocol::Http2),
+    };
     let asked = match asked(&mut parts, tunnel, &mut call) {
         Ok(asked) => asked,
         Err(error) => return refuse(call, &error).await,
@@ -154,8 +167,11 @@ async fn stream(
         None if tunnel => Wish::Tunnel,
         None => Wish::Answer { framing: framing(&call.body, asked.length), expects_continue: false },
     };
-    let mut record = call.record(if tunnel { Protocol::Tcp } else { Protocol::Http2 });
     request::serve(&mut call, &mut record).await;
+    let mut spare = spare.borrow_mut();
+    if spare.len() < SPARE {
+        spare.push(call.retire(record));
+    }
 }
 
 fn asked(parts: &mut http::request::Parts, tunnel: bool, call: &mut Call) -> Result<MeshAsked, HeadError> {

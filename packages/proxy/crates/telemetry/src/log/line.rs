@@ -32,7 +32,7 @@ pub(super) fn write(out: &mut Vec<u8>, record: &Record, took: Duration, now: Sys
     line.number("status", u64::from(record.status), http);
     line.text("reason", record.reason.map_or("", |reason| reason.as_str()));
     line.object("object", record.object.as_ref());
-    line.text("policy", &record.policy);
+    line.object("policy", record.policy.as_deref());
     line.text("dry_run", &record.dry_run);
     line.number("attempts", u64::from(record.attempts), true);
     line.milliseconds("duration_ms", took);
@@ -194,7 +194,7 @@ mod tests {
         record.authority.push_str("ledger:80");
         record.path.push_str("/a");
         let policy = |name: &str| ObjectRef { kind: "AuthorizationPolicy".into(), namespace: "bookshop".into(), name: name.into() };
-        record.permitted(&policy("readers"));
+        record.permitted(&policy("readers").into());
         record.would_be_denied(&policy("strict"));
         record.would_be_denied(&policy("stricter"));
         record.rejected(Reason::UpstreamReset, Some(policy("x")));
