@@ -31,6 +31,8 @@ pub(crate) struct Call {
     pub(crate) response: ResponseHead,
     /// The beginning of the body, for another try and for mirrors.
     pub(crate) kept: Kept,
+    /// Counts the bytes of a tunnel while it is open.
+    pub(crate) counted: Option<Rc<plait_telemetry::Connection>>,
     /// The last authority and what it stands for.
     pub(crate) named: Option<(String, DestinationKey, u16)>,
 }
@@ -117,6 +119,7 @@ impl Call {
             answer,
             response: ResponseHead::default(),
             kept: Kept::default(),
+            counted: None,
             named: None,
         }
     }

@@ -23,7 +23,7 @@ use crate::{
     hop::Hop,
     inbound::{Revocable, revoked},
     plan::{Plan, Target},
-    pump::{Kept, Stuck, pump},
+    pump::{Kept, Meter, Stuck, pump},
     reject::Reject,
     sink::Sink,
     source::{Broken, Source},
@@ -48,10 +48,9 @@ enum Sent {
 }
 
 /// How far both halves came; read also when either was cancelled.
-#[derive(Debug, Default)]
-struct Progress {
-    sent: Cell<u64>,
-    received: Cell<u64>,
+struct Progress<'c> {
+    sent: Meter<'c>,
+    received: Meter<'c>,
     whole: Cell<bool>,
     /// The upstream agreed to another protocol.
     opened: Notify,
@@ -67,7 +66,7 @@ struct Up<'f, F> {
 struct Down<'c> {
     plan: &'c Plan,
     wish: &'c Wish,
-    progress: &'c Progress,
+    progress: &'c Progress<'c>,
     response: &'c mut ResponseHead,
     answer: &'c mut Answer,
 }
@@ -90,7 +89,15 @@ pub(crate) async fn run(
     }
     // What was sent before is sent again; a tunnel may have begun with bytes that were read already.
     let again = if tries.is_repeated() || call.wish == Wish::Tunnel { call.kept.whole() } else { None };
-    let progress = Progress::default();
+    let counted = call.counted.clone();
+    let (up_counted, down_counted) =
+        (|bytes| counted.iter().for_each(|c| c.sent(bytes)), |bytes| counted.iter().for_each(|c| c.received(bytes)));
+    let progress = Progress {
+        sent: Meter::new(counted.is_some().then_some(&up_counted)),
+        received: Meter::new(counted.is_some().then_some(&down_counted)),
+        whole: Cell::new(false),
+        opened: Notify::new(),
+    };
     let ended = {
         let sending = pin!(send(&mut call.body, &mut sink, (&call.kept, again), &progress, &call.wish));
         let mut up = Up { sending, open: true };
@@ -137,7 +144,7 @@ fn note_refusal(stop: &Stop, hop: &Hop, worker: &Worker) {
 }
 
 /// Moves the caller's half. While an answer is awaited it is noticed when the caller leaves.
-async fn send(body: &mut Source, sink: &mut Sink, (kept, again): (&Kept, Option<Bytes>), progress: &Progress, wish: &Wish) -> Sent {
+async fn send(body: &mut Source, sink: &mut Sink, (kept, again): (&Kept, Option<Bytes>), progress: &Progress<'_>, wish: &Wish) -> Sent {
     if let Wish::Upgrade(_) = wish
         && let Err(ended) = agreed(body, sink, progress).await
     {
@@ -164,7 +171,7 @@ async fn send(body: &mut Source, sink: &mut Sink, (kept, again): (&Kept, Option<
 
 /// Sends the request for another protocol and waits until the upstream agrees. Before that no byte follows: the upstream could take it for
 /// a request that we did not see. What the caller sends early waits here, and is the next request should the upstream disagree.
-async fn agreed(body: &mut Source, sink: &mut Sink, progress: &Progress) -> Result<(), Sent> {
+async fn agreed(body: &mut Source, sink: &mut Sink, progress: &Progress<'_>) -> Result<(), Sent> {
     sink.flush().await.map_err(Sent::Refused)?;
     progress.whole.set(true);
     let gone = async {
@@ -303,7 +310,7 @@ impl Down<'_> {
 }
 
 /// Resolves when nothing moved through an open tunnel for long; never for an answer.
-async fn stalled(progress: &Progress, opened: bool) {
+async fn stalled(progress: &Progress<'_>, opened: bool) {
     if !opened {
         return std::future::pending().await;
     }

@@ -41,6 +41,8 @@ pub(crate) async fn decide(call: &mut Call, outcome: &mut Outcome<'_>) -> Result
     let (snapshot, found) = discover(call, &key).await?;
     outcome.generation = snapshot.generation;
     let Lookup::Known(destination) = found else {
+        // Whatever an application makes up is a host, not a Service of ours: metrics bound the two apart.
+        outcome.destination = call.head.authority.as_str().into();
         return outside(call, snapshot, port).await.map(|plan| Decided::Go(Box::new(plan)));
     };
     call.worker.used(&destination);

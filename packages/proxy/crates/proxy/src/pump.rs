@@ -66,8 +66,34 @@ impl Kept {
     }
 }
 
-/// Moves all that is left of `source`; counts into `moved` as it goes, so that the count holds when it is cancelled.
-pub(crate) async fn pump(source: &mut Source, sink: &mut Sink, kept: Option<&Kept>, moved: &Cell<u64>) -> Result<(), Stuck> {
+/// Counts what is moved as it moves, so that the count holds when the pump is cancelled.
+#[derive(Default)]
+pub(crate) struct Meter<'c> {
+    bytes: Cell<u64>,
+    /// Is told too, for those who look on while a tunnel is open.
+    live: Option<&'c dyn Fn(u64)>,
+}
+
+impl<'c> Meter<'c> {
+    pub(crate) fn new(live: Option<&'c dyn Fn(u64)>) -> Self {
+        Self { bytes: Cell::new(0), live }
+    }
+
+    fn add(&self, bytes: usize) {
+        self.bytes.set(self.bytes.get() + bytes as u64);
+        if let Some(live) = self.live {
+            live(bytes as u64);
+        }
+    }
+
+    /// All bytes so far.
+    pub(crate) fn get(&self) -> u64 {
+        self.bytes.get()
+    }
+}
+
+/// Moves all that is left of `source`.
+pub(crate) async fn pump(source: &mut Source, sink: &mut Sink, kept: Option<&Kept>, moved: &Meter<'_>) -> Result<(), Stuck> {
     loop {
         let step = match poll_fn(|cx| Poll::Ready(source.poll_step(cx))).await {
             Poll::Ready(step) => step,
@@ -85,7 +111,7 @@ pub(crate) async fn pump(source: &mut Source, sink: &mut Sink, kept: Option<&Kep
             }
             Step::Data => {
                 let data = source.data();
-                moved.set(moved.get() + data.len() as u64);
+                moved.add(data.len());
                 if let Some(kept) = kept {
                     kept.push(data);
                 }

@@ -1,6 +1,8 @@
 //! The line of one request: decide, try, answer, record. Called by `http1`, `mesh::server` and `connection` with a head that was read.
 //! Order of reading is order of running; docs/request-line.md follows it.
 
+use std::rc::Rc;
+
 use plait_model::{Reason, RequestHead};
 use plait_telemetry::{Direction, Outcome, Protocol, Record, trace::TraceContext};
 
@@ -44,15 +46,12 @@ async fn decide(call: &mut Call, outcome: &mut Outcome<'_>) -> Result<Option<Pla
 
 async fn run(call: &mut Call, plan: &Plan, outcome: &mut Outcome<'_>) -> Result<(), Fault> {
     outcome.protocol = protocol(call);
-    let counted = (call.wish == Wish::Tunnel).then(|| {
+    call.counted = (call.wish == Wish::Tunnel).then(|| {
         let telemetry = &call.worker.shared.telemetry;
-        telemetry.connection(call.direction, Protocol::Tcp, &outcome.source, &outcome.destination, outcome.tls)
+        Rc::new(telemetry.connection(call.direction, Protocol::Tcp, &outcome.source, &outcome.destination, outcome.tls))
     });
     let ended = attempt::run(call, plan, outcome).await;
-    if let Some(counted) = counted {
-        counted.sent(outcome.sent_bytes);
-        counted.received(outcome.received_bytes);
-    }
+    call.counted = None;
     mirror::send(call, plan);
     ended
 }

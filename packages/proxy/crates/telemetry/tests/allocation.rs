@@ -40,11 +40,11 @@ fn allocations(run: impl FnOnce()) -> usize {
 /// The names that the request line has at hand.
 struct Names {
     destinations: Vec<Arc<str>>,
-    policy: ObjectRef,
+    policy: Arc<ObjectRef>,
 }
 
 fn names() -> Names {
-    let policy = ObjectRef { kind: "AuthorizationPolicy".into(), namespace: "shop".into(), name: "readers".into() };
+    let policy = Arc::new(ObjectRef { kind: "AuthorizationPolicy".into(), namespace: "shop".into(), name: "readers".into() });
     Names { destinations: (0..9).map(|number| format!("shop/{number}").into()).collect(), policy }
 }
 
