@@ -36,7 +36,7 @@ fn main() -> ExitCode {
                 ExitCode::from(error.exit_code())
             }
         },
-        Command::Run(command) => run::run(&command).unwrap_or_else(|error| {
+        Command::Run(command) => run::run(command).unwrap_or_else(|error| {
             eprintln!("✗ {error}");
             ExitCode::from(error.exit_code())
         }),

@@ -1,6 +1,6 @@
 //! `run --resources`: the whole world from a file, identities from a folder. For benchmarks, tests and a first look; nothing is followed or renewed.
 
-use std::{path::Path, process::ExitCode, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use plait_discovery::snapshot_of;
 use plait_identity::{Identities, Leaf};
@@ -9,32 +9,33 @@ use plait_proxy_core::Shared;
 use plait_telemetry::Telemetry;
 
 use super::{
-    Run, RunError,
-    admin::{self, Asked},
-    follow, process,
+    RunError, admin, follow,
+    ready::Readiness,
     status::{Source, Status, say},
 };
 
-/// Serves what the file says until the end of the process.
-pub(crate) async fn run(command: &Run) -> Result<ExitCode, RunError> {
-    let snapshot = read(&command.resources)?;
+/// Everything in force as the files say; the workers are still to be started.
+pub(crate) fn start(socket: &Path, resources: &Path, identity_dir: &Path) -> Result<Arc<Shared>, RunError> {
+    let snapshot = read(resources)?;
     let identities = Identities::new();
     for workload in snapshot.workloads.values() {
         let wrong = |why: String| RunError::Leaf(workload.key.to_string(), why);
-        let leaf = leaf(&command.identity_dir, workload.identity.service_account()).map_err(wrong)?;
+        let leaf = leaf(identity_dir, workload.identity.service_account()).map_err(wrong)?;
         if *leaf.identity() != *workload.identity {
-            return Err(wrong(format!("the one in {} is for {}", command.identity_dir.display(), leaf.identity())));
+            return Err(wrong(format!("the one in {} is for {}", identity_dir.display(), leaf.identity())));
         }
         identities.set_leaf(workload.key.clone(), leaf);
     }
     // Nobody answers demands: what is not in the file stays unanswered, and its callers get 503.
     let (world, _) = World::new();
     let shared = Shared::new(world, identities, Telemetry::new(std::io::stdout()));
-    let status = Arc::new(Status::new(Source::Static));
-    admin::start(&command.admin, Asked { shared: shared.clone(), status: status.clone() })?;
-    follow::start(shared.clone(), status);
+    let status = Arc::new(Status::default());
+    status.set_source(Source::Static);
+    let readiness = Readiness { shared: shared.clone(), status };
+    admin::start(socket, readiness.clone())?;
+    follow::start(readiness);
     shared.world.publish(snapshot);
-    process::serve(shared, command.workers.into()).await
+    Ok(shared)
 }
 
 fn read(path: &Path) -> Result<Snapshot, RunError> {

@@ -1,18 +1,25 @@
 //! Hands what changes to those who must know: the trust bundle to identity, the access log's settings to telemetry, certificates and
-//! the generation to metrics, ports that cannot be opened to people. Runs on the control thread; changes nothing else.
+//! the generation to metrics, ports that cannot be opened and readiness to people. Runs on the control thread; changes nothing else.
 
 use std::sync::Arc;
 
 use plait_model::{Mesh, Snapshot};
 use plait_proxy_core::{Listening, Shared};
 
-use super::status::{Status, Topic};
+use super::{
+    admin,
+    ready::Readiness,
+    status::{Status, Topic},
+};
 
 /// Follows until the process ends.
-pub(crate) fn start(shared: Arc<Shared>, status: Arc<Status>) {
+pub(crate) fn start(readiness: Readiness) {
+    let Readiness { shared, status } = readiness.clone();
     tokio::spawn(snapshots(shared.clone(), status.clone()));
     tokio::spawn(certificates(shared.clone()));
     tokio::spawn(listeners(shared, status));
+    tokio::spawn(admin::metrics_port(readiness.clone()));
+    tokio::spawn(readiness.announce());
 }
 
 async fn snapshots(shared: Arc<Shared>, status: Arc<Status>) {
@@ -35,7 +42,7 @@ async fn snapshots(shared: Arc<Shared>, status: Arc<Status>) {
 
 fn trust(shared: &Shared, status: &Status, mesh: &Mesh) {
     match shared.identities.set_trust(&mesh.trust_domain, &mesh.trust_bundle) {
-        0 => status.well(Topic::Trust, "all roots of the mesh can be read again"),
+        0 => status.well(Topic::Trust, "✓ all roots of the mesh can be read again"),
         bad => status.trouble(
             Topic::Trust,
             format_args!("! {bad} of {} roots of the mesh cannot be read, and are not trusted", mesh.trust_bundle.len()),
@@ -60,11 +67,12 @@ fn gauges(shared: &Shared, snapshot: &Snapshot) {
 async fn listeners(shared: Arc<Shared>, status: Arc<Status>) {
     let mut changes = shared.listening.subscribe();
     while changes.changed().await.is_ok() {
-        let Listening { failed, .. } = changes.borrow_and_update().clone();
+        let Listening { mut failed, .. } = changes.borrow_and_update().clone();
+        failed.sort();
         let words: Vec<_> = failed.iter().map(|(address, why)| format!("cannot listen on {address}: {why}")).collect();
         match words.as_slice() {
-            [] => status.well(Topic::Listeners, "all ports are open"),
-            _ => status.trouble(Topic::Listeners, words.join("; ")),
+            [] => status.well(Topic::Listeners, "✓ all ports are open"),
+            _ => status.trouble(Topic::Listeners, format_args!("✗ {}", words.join("; "))),
         }
     }
 }

@@ -6,27 +6,29 @@
 mod admin;
 mod fixed;
 mod follow;
+mod joined;
+mod kept;
 mod process;
+mod ready;
+mod settings;
 mod status;
 
 use std::{path::PathBuf, process::ExitCode};
 
+use settings::{Options, SettingError, World};
+
 /// Arguments of the command.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  plait-proxy run --resources world.bin --identity-dir identity/web --admin web.sock")]
+#[command(
+    after_help = "Examples:\n  plait-proxy run --join 10.0.0.1:15012 --token-file token --state /var/lib/plait --admin /run/plait/admin.sock\n  \
+                  plait-proxy run --config /etc/plait/proxy.toml"
+)]
 pub(crate) struct Run {
-    /// A serialised plait.v1.ChangeSet that holds the whole world; nothing is followed
-    #[arg(long, value_name = "FILE", requires = "identity_dir")]
-    resources: PathBuf,
-    /// With --resources: a folder with leaf.pem and leaf.key, or one such folder for each service account
-    #[arg(long, value_name = "DIR")]
-    identity_dir: PathBuf,
-    /// Unix socket that answers /ready, /metrics, /config, /connections and /explain; made with mode 0600
-    #[arg(long, value_name = "SOCKET")]
-    admin: PathBuf,
-    /// Threads that serve: one in a sidecar, as many as cores in a gateway
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
-    workers: u16,
+    /// The options below in a TOML file: token-file = "/run/plait/token"
+    #[arg(long, value_name = "FILE", exclusive = true)]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    options: Options,
 }
 
 /// Why the proxy does not run, or no longer.
@@ -35,9 +37,19 @@ pub(crate) enum RunError {
     #[error("{0} cannot be read: {1}")]
     Unreadable(PathBuf, std::io::Error),
     #[error("{0}: {1}")]
+    Config(PathBuf, toml::de::Error),
+    #[error("{0}: {1}")]
+    InConfig(PathBuf, SettingError),
+    #[error("--{0}")]
+    InOptions(SettingError),
+    #[error("{0}: {1}")]
     Resources(PathBuf, String),
     #[error("no certificate for {0}: {1}")]
     Leaf(String, String),
+    #[error("{0}: {1}")]
+    Token(PathBuf, String),
+    #[error("the state folder {0} cannot be used: {1}")]
+    State(PathBuf, std::io::Error),
     #[error("the admin socket {0} cannot be opened: {1}")]
     Admin(PathBuf, std::io::Error),
     #[error("the operating system refused a thread or a signal handler: {0}")]
@@ -49,13 +61,32 @@ pub(crate) enum RunError {
 impl RunError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Unreadable(..) | Self::Resources(..) | Self::Leaf(..) | Self::Admin(..) => 2,
             Self::Runtime(_) | Self::WorkerDied => 1,
+            Self::Unreadable(..)
+            | Self::Config(..)
+            | Self::InConfig(..)
+            | Self::InOptions(_)
+            | Self::Resources(..)
+            | Self::Leaf(..)
+            | Self::Token(..)
+            | Self::State(..)
+            | Self::Admin(..) => 2,
         }
     }
 }
 
 /// Runs until the end of the process.
-pub(crate) fn run(command: &Run) -> Result<ExitCode, RunError> {
-    process::control_runtime()?.block_on(fixed::run(command))
+pub(crate) fn run(command: Run) -> Result<ExitCode, RunError> {
+    let settings = match &command.config {
+        Some(path) => Options::read(path)?.settings().map_err(|error| RunError::InConfig(path.clone(), error))?,
+        None => command.options.settings().map_err(RunError::InOptions)?,
+    };
+    process::control_runtime()?.block_on(async move {
+        let (admin, workers) = (settings.admin, settings.workers);
+        let shared = match settings.world {
+            World::Fixed { resources, identity_dir } => fixed::start(&admin, &resources, &identity_dir)?,
+            World::Joined(joining) => joined::start(&admin, joining)?,
+        };
+        process::serve(shared, workers).await
+    })
 }

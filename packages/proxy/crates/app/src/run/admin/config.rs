@@ -9,14 +9,14 @@ use axum::{Json, extract::State};
 use plait_identity::Leaf;
 use serde::Serialize;
 
-use super::Asked;
-use crate::run::status::Source;
+use crate::run::{ready::Readiness, status::Source};
 
 /// The answer. Field names are a promise to `plait` and to scripts.
 #[derive(Debug, Serialize)]
 pub(super) struct Config {
     generation: u64,
-    source: Source,
+    /// `None` = there is none yet.
+    source: Option<Source>,
     workloads: Vec<Workload>,
     /// Services that are held because somebody here called them.
     destinations: Vec<String>,
@@ -38,7 +38,7 @@ struct Certificate {
     issuer: String,
 }
 
-pub(super) async fn config(State(asked): State<Asked>) -> Json<Config> {
+pub(super) async fn config(State(asked): State<Readiness>) -> Json<Config> {
     let snapshot = asked.shared.world.load_full();
     let workload = |workload: &plait_model::Workload| Workload {
         name: workload.key.to_string(),

@@ -11,13 +11,16 @@ use axum::{
 use plait_decide::explain::{Unanswerable, explain as ask};
 use plait_model::DestinationKey;
 
-use super::{Asked, refusal};
-use crate::decide::{DecideError, Request};
+use super::refusal;
+use crate::{
+    decide::{DecideError, Request},
+    run::ready::Readiness,
+};
 
 /// As long as a request waits for the control plane to say what a destination is.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-pub(super) async fn explain(State(asked): State<Asked>, Query(query): Query<Vec<(String, String)>>) -> Response {
+pub(super) async fn explain(State(asked): State<Readiness>, Query(query): Query<Vec<(String, String)>>) -> Response {
     match decision(&asked, &query).await {
         Ok(answer) => answer,
         Err(error @ DecideError::Unanswerable(_)) => refusal(StatusCode::NOT_FOUND, error),
@@ -25,7 +28,7 @@ pub(super) async fn explain(State(asked): State<Asked>, Query(query): Query<Vec<
     }
 }
 
-async fn decision(asked: &Asked, query: &[(String, String)]) -> Result<Response, DecideError> {
+async fn decision(asked: &Readiness, query: &[(String, String)]) -> Result<Response, DecideError> {
     let one = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone()).unwrap_or_default();
     let headers = query.iter().filter(|(key, _)| key == "header").map(|(_, value)| value.clone()).collect();
     let request = Request { from: one("from"), method: one("method"), url: one("url"), headers };

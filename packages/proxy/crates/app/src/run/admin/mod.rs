@@ -1,41 +1,34 @@
-//! The admin server: what people and the command `plait` ask a proxy, over a Unix socket of mode 0600. It only reads, and GET alone is answered.
-//! Called by each form of `run`; lives on the control thread.
+//! The admin server: what people and the command `plait` ask a proxy, over a Unix socket of mode 0600; where the mesh wants it, `/metrics` and
+//! `/ready` over TCP too. It only reads, and GET alone is answered. Called by each form of `run`; lives on the control thread.
 
 mod config;
 mod explain;
-mod ready;
+mod tcp;
 
 use std::{
     fs,
     io::{self, ErrorKind},
     os::unix::{self, fs::PermissionsExt},
     path::Path,
-    sync::Arc,
+    time::SystemTime,
 };
 
 use axum::{
     Json, Router,
+    extract::State,
     http::{StatusCode, header},
-    response::IntoResponse,
+    response::{IntoResponse, Response},
     routing::get,
 };
-use plait_proxy_core::{ConnectionInfo, Shared};
+use plait_proxy_core::ConnectionInfo;
 use tokio::net::UnixListener;
 
-use super::{
-    RunError,
-    status::{Status, say},
-};
+pub(crate) use tcp::metrics_port;
 
-/// What answers are made of.
-#[derive(Debug, Clone)]
-pub(crate) struct Asked {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) status: Arc<Status>,
-}
+use super::{RunError, ready::Readiness, status::say};
 
 /// Opens the socket and serves it until the process ends.
-pub(crate) fn start(socket: &Path, asked: Asked) -> Result<(), RunError> {
+pub(crate) fn start(socket: &Path, asked: Readiness) -> Result<(), RunError> {
     let listener = listen(socket).map_err(|error| RunError::Admin(socket.to_owned(), error))?;
     tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, router(asked)).await {
@@ -61,25 +54,35 @@ fn listen(socket: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-fn router(asked: Asked) -> Router {
-    Router::new()
-        .route("/ready", get(ready::ready))
-        .route("/metrics", get(metrics))
+fn router(asked: Readiness) -> Router {
+    open_to_all()
         .route("/config", get(config::config))
         .route("/connections", get(connections))
         .route("/explain", get(explain::explain))
         .with_state(asked)
 }
 
-async fn metrics(asked: axum::extract::State<Asked>) -> impl IntoResponse {
+/// What says nothing about whom anybody calls but in numbers.
+fn open_to_all() -> Router<Readiness> {
+    Router::new().route("/ready", get(ready)).route("/metrics", get(metrics))
+}
+
+async fn ready(State(asked): State<Readiness>) -> Response {
+    match asked.reasons(SystemTime::now()).as_slice() {
+        [] => "ready\n".into_response(),
+        reasons => refusal(StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n")),
+    }
+}
+
+async fn metrics(State(asked): State<Readiness>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], asked.shared.telemetry.render())
 }
 
-async fn connections(asked: axum::extract::State<Asked>) -> Json<Vec<ConnectionInfo>> {
+async fn connections(State(asked): State<Readiness>) -> Json<Vec<ConnectionInfo>> {
     Json(asked.shared.connections.list())
 }
 
 /// An answer that says why there is no other.
-fn refusal(status: StatusCode, why: impl std::fmt::Display) -> axum::response::Response {
+fn refusal(status: StatusCode, why: impl std::fmt::Display) -> Response {
     (status, format!("{why}\n")).into_response()
 }

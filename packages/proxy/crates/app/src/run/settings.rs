@@ -1,0 +1,163 @@
+//! What an operator sets, as options of the command or in a file of the same names. Read once, at start; checked here and nowhere else.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::RunError;
+
+/// Options as they come. In a file they are the keys of a TOML document: `token-file = "/run/plait/token"`.
+#[derive(Debug, Default, clap::Args, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Options {
+    /// Joins the mesh whose control plane serves discovery there, host:port
+    #[arg(long, value_name = "ADDRESS")]
+    join: Option<String>,
+    /// With --join: the join token, in a file; not needed again once the state folder holds a certificate
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// With --join: a folder of this proxy alone, for its certificate and what it knows of the mesh; made when missing
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// A serialised plait.v1.ChangeSet that holds the whole world; nothing is followed
+    #[arg(long, value_name = "FILE")]
+    resources: Option<PathBuf>,
+    /// With --resources: a folder with leaf.pem and leaf.key, or one such folder for each service account
+    #[arg(long, value_name = "DIR")]
+    identity_dir: Option<PathBuf>,
+    /// Unix socket that answers /ready, /metrics, /config, /connections and /explain; made with mode 0600
+    #[arg(long, value_name = "SOCKET")]
+    admin: Option<PathBuf>,
+    /// Threads that serve: one in a sidecar, as many as cores in a gateway [default: 1]
+    #[arg(long)]
+    workers: Option<u16>,
+}
+
+/// Options that fit together.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Settings {
+    /// The admin socket.
+    pub(crate) admin: PathBuf,
+    /// Threads that serve.
+    pub(crate) workers: usize,
+    /// Where the world comes from.
+    pub(crate) world: World,
+}
+
+/// Where the world comes from.
+#[derive(Debug, PartialEq)]
+pub(crate) enum World {
+    /// From a file.
+    Fixed { resources: PathBuf, identity_dir: PathBuf },
+    /// From a control plane.
+    Joined(Joining),
+}
+
+/// How a mesh is joined.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Joining {
+    /// Of discovery, host:port.
+    pub(crate) address: String,
+    /// With the join token.
+    pub(crate) token_file: Option<PathBuf>,
+    /// What outlives the process.
+    pub(crate) state: PathBuf,
+}
+
+/// A setting that is missing or does not fit.
+#[derive(Debug, PartialEq, thiserror::Error)]
+#[error("{field}: {why}")]
+pub(crate) struct SettingError {
+    field: &'static str,
+    why: &'static str,
+}
+
+/// More threads than this are a slip of the finger.
+const MOST_WORKERS: u16 = 256;
+
+impl Options {
+    /// Reads a file.
+    pub(crate) fn read(path: &Path) -> Result<Self, RunError> {
+        let text = std::fs::read_to_string(path).map_err(|error| RunError::Unreadable(path.to_owned(), error))?;
+        toml::from_str(&text).map_err(|error| RunError::Config(path.to_owned(), error))
+    }
+
+    /// Checks what belongs together.
+    pub(crate) fn settings(self) -> Result<Settings, SettingError> {
+        let Self { join, token_file, state, resources, identity_dir, admin, workers } = self;
+        let refuse = |field, why| Err(SettingError { field, why });
+        let world = match (join, resources) {
+            (Some(address), None) => {
+                if identity_dir.is_some() {
+                    return refuse("identity-dir", "is for resources; a proxy that joins gets its certificate from the mesh");
+                }
+                if address.rsplit_once(':').is_none_or(|(host, port)| host.is_empty() || port.parse::<u16>().is_err()) {
+                    return refuse("join", "must be host:port, where the control plane serves discovery");
+                }
+                let Some(state) = state else { return refuse("state", "is needed with join: a folder of this proxy alone") };
+                World::Joined(Joining { address, token_file, state })
+            }
+            (None, Some(resources)) => {
+                if token_file.is_some() || state.is_some() {
+                    return refuse("resources", "stands alone: token-file and state are for join");
+                }
+                let Some(identity_dir) = identity_dir else {
+                    return refuse("identity-dir", "is needed with resources: a folder with leaf.pem and leaf.key");
+                };
+                World::Fixed { resources, identity_dir }
+            }
+            (Some(_), Some(_)) => return refuse("resources", "and join exclude one another"),
+            (None, None) => return refuse("join", "is missing: where the control plane serves discovery, host:port (or give resources)"),
+        };
+        let Some(admin) = admin else { return refuse("admin", "is missing: the path of the Unix socket to ask this proxy on") };
+        match workers.unwrap_or(1) {
+            workers @ 1..=MOST_WORKERS => Ok(Settings { admin, workers: workers.into(), world }),
+            _ => refuse("workers", "must be from 1 to 256"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Settings, String> {
+        let options: Options = toml::from_str(text).map_err(|error| error.to_string())?;
+        options.settings().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_file_says_what_the_options_say() {
+        let text = "join = 'cp:15012'\ntoken-file = '/t'\nstate = '/s'\nadmin = '/a'\nworkers = 4";
+        let joining = Joining { address: "cp:15012".into(), token_file: Some("/t".into()), state: "/s".into() };
+        assert_eq!(parse(text), Ok(Settings { admin: "/a".into(), workers: 4, world: World::Joined(joining) }));
+        let fixed = World::Fixed { resources: "/r".into(), identity_dir: "/i".into() };
+        assert_eq!(
+            parse("resources = '/r'\nidentity-dir = '/i'\nadmin = '/a'"),
+            Ok(Settings { admin: "/a".into(), workers: 1, world: fixed })
+        );
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_by_its_name() {
+        for (text, words) in [
+            ("", "join: is missing"),
+            ("join = 'cp:1'", "state: is needed"),
+            ("join = 'cp'\nstate = '/s'", "join: must be host:port"),
+            ("join = ':1'\nstate = '/s'", "join: must be host:port"),
+            ("join = 'cp:70000'\nstate = '/s'", "join: must be host:port"),
+            ("join = 'cp:1'\nstate = '/s'", "admin: is missing"),
+            ("join = 'cp:1'\nstate = '/s'\nadmin = '/a'\nworkers = 0", "workers: must be"),
+            ("join = 'cp:1'\nstate = '/s'\nadmin = '/a'\nworkers = -1", "workers"),
+            ("join = 'cp:1'\nresources = '/r'", "resources: and join exclude"),
+            ("join = 'cp:1'\nidentity-dir = '/i'", "identity-dir: is for resources"),
+            ("resources = '/r'", "identity-dir: is needed"),
+            ("resources = '/r'\nstate = '/s'", "resources: stands alone"),
+            ("tokenfile = '/t'", "unknown field `tokenfile`"),
+            ("admin = 7", "invalid type"),
+        ] {
+            let said = parse(text).unwrap_err();
+            assert!(said.contains(words), "{text}: {said}");
+        }
+    }
+}
