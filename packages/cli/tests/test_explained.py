@@ -50,7 +50,8 @@ route       HTTPRoute bookshop/reviews, rule "testers" (spec.rules[0])        de
 backend     bookshop/reviews-v2:80, weight 1 of 1
 endpoint    127.0.0.1:18104 (bookshop/reviews-v2-1)
 limits      request 2s, attempt none, connect 250ms, idle 1h, retries 2 for 502, 503
-              spec.rules[0].timeouts.request of HTTPRoute bookshop/reviews    demo/routes.yaml:2
+              HTTPRoute bookshop/reviews:                                     demo/routes.yaml:2
+                spec.rules[0].timeouts.request
 policy      Allow by AuthorizationPolicy bookshop/reviews-readers, spec.rules[0]  demo/policies.yaml:2
               dry run: AuthorizationPolicy bookshop/reviews-readers would deny it  demo/policies.yaml:2
 """

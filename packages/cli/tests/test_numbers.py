@@ -17,6 +17,9 @@ plait_request_duration_seconds_bucket{{{OUT},le="+Inf"}} 100
 plait_connections_total{{{TCP},protocol="tcp",tls="TLSv1.3"}} 4
 plait_connection_bytes_total{{{TCP},flow="sent"}} 1000
 plait_connections_total{{{IN},protocol="h2",tls="TLSv1.3"}} 2
+plait_rejects_total{{{OUT},reason="policy_denied"}} 3
+plait_rejects_total{{{OUT},reason="no_ready_endpoint"}} 5
+plait_rejects_total{{{IN},route="",reason="policy_denied"}} 3
 plait_connections_total{{direction="inbound",source="",destination="shop/web",protocol="tcp",tls="none"}} 2
 """
 
@@ -35,7 +38,8 @@ def test_rows_are_of_the_callers_side(by: By, names: list[str]) -> None:
 
 def test_a_service_has_success_callers_routes_and_latency() -> None:
     ledger, reviews = rows(parse(METRICS), By.service)
-    assert (reviews.requests, reviews.successes) == (100, 95)
+    assert (reviews.requests, reviews.successes) == (100, 92)
+    assert reviews.rejects == {"no_ready_endpoint": 5, "policy_denied": 3}
     assert (reviews.callers, reviews.routes) == ({"shop/web"}, {"shop/reviews"})
     assert reviews.latency.percentile(0.5) == pytest.approx(0.001)
     assert (ledger.requests, ledger.connections, ledger.bytes) == (0, 4, 1000)
@@ -46,4 +50,4 @@ def test_edges_name_the_identity_and_whether_they_are_encrypted() -> None:
     (edge,) = edges(total, total, "shop.example")
     assert (edge.source, edge.destination, edge.tls) == ("shop/web", "shop/reviews", True)
     assert edge.identity == "spiffe://shop.example/ns/shop/sa/web"
-    assert (edge.requests, edge.successes) == (90, 90)
+    assert (edge.requests, edge.successes, edge.rejects) == (90, 87, {"policy_denied": 3})

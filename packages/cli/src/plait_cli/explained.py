@@ -4,6 +4,7 @@ Called by `explain`. Pure but for printing.
 """
 
 from collections.abc import Iterator, Mapping
+from textwrap import wrap
 from typing import Any
 
 from plait_cli.output import console
@@ -103,8 +104,15 @@ def limits(found: Mapping[str, Any] | None, places: Places) -> Iterator[str]:
     codes = ", ".join(str(code) for code in found["retry_codes"])
     retries = f"{found['retry_attempts']} for {codes}" if found["retry_attempts"] else "none"
     yield row("limits", f"{times}, retries {retries}")
+    fields: dict[str, list[str]] = {}
     for origin in found["origins"]:
-        yield row("", f"  {origin['path']} of {named(origin['object'])}", place_of(origin["object"], places))
+        fields.setdefault(row("", f"  {named(origin['object'])}:", place_of(origin["object"], places)), []).append(
+            str(origin["path"])
+        )
+    indent = " " * (LABEL_WIDTH + 4)
+    for told, paths in fields.items():
+        yield told
+        yield from wrap(", ".join(paths), PLACE_COLUMN, initial_indent=indent, subsequent_indent=indent)
 
 
 def duration(milliseconds: int | None) -> str:

@@ -4,14 +4,19 @@ Called by `stat` and `edges`. Pure, over differences of samples; the outbound si
 its own rejects included), the inbound side for who was at the other end. Must not sleep or ask: the verbs do.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from plait_cli.prometheus import Histogram, Series, select
 
-# A caller's own mistake (4xx) is an answer that worked; anything else that is not an answer of the service failed.
+# A caller's own mistake (4xx) is an answer of the service and worked; anything else that is no answer of it failed.
 SUCCESSFUL = frozenset({"1xx", "2xx", "3xx", "4xx"})
+# Answers of this class that the mesh made itself; its other rejects are 5xx.
+MESH_4XX = frozenset(
+    {"bad_request", "head_too_large", "policy_denied", "unauthenticated", "egress_denied", "route_not_found"}
+)
 
 
 class By(StrEnum):
@@ -34,6 +39,13 @@ class Row:
     latency: Histogram = field(default_factory=Histogram)
     callers: set[str] = field(default_factory=set)
     routes: set[str] = field(default_factory=set)
+    rejects: Counter[str] = field(default_factory=Counter)
+
+    def reject(self, reason: str, times: int) -> None:
+        """Counts answers that the mesh made itself; called after all requests are counted."""
+        self.rejects[reason] += times
+        if reason in MESH_4XX:
+            self.successes = max(0.0, self.successes - times)
 
 
 def short(name: str, namespace: str | None = None) -> str:
@@ -66,6 +78,9 @@ def rows(grown: Mapping[Series, float], by: By) -> list[Row]:
             target.successes += value if labels.get("code_class") in SUCCESSFUL else 0.0
             target.callers.add(labels.get("source", ""))
             target.routes.update({labels.get("route", "").partition("#")[0]} - {""})
+    for labels, value in select(grown, "plait_rejects_total"):
+        if value and (target := row(labels)):
+            target.reject(labels.get("reason", ""), int(value))
     for labels, value in select(grown, "plait_request_duration_seconds_bucket"):
         if target := row(labels):
             target.latency.add(float(labels["le"]), value)
@@ -81,7 +96,7 @@ def rows(grown: Mapping[Series, float], by: By) -> list[Row]:
 
 def alive(row: Row) -> bool:
     """Whether anything happened in the window."""
-    return bool(row.requests or row.connections or row.bytes)
+    return bool(row.requests or row.connections or row.bytes or row.rejects)
 
 
 @dataclass
@@ -95,6 +110,8 @@ class Edge:
     requests: float = 0.0
     successes: float = 0.0
     connections: float = 0.0
+    rejects: Counter[str] = field(default_factory=Counter)
+    """Since the sidecars began, by reason."""
 
 
 def edges(total: Mapping[Series, float], grown: Mapping[Series, float], trust_domain: str) -> list[Edge]:
@@ -104,13 +121,18 @@ def edges(total: Mapping[Series, float], grown: Mapping[Series, float], trust_do
         if value and labels.get("direction") == "inbound":
             edge = edge_of(found, labels, trust_domain)
             edge.tls = edge.tls and encrypted(labels)
-    for name in ("plait_requests_total", "plait_connections_total"):
+    for labels, value in select(total, "plait_rejects_total"):
+        if value and labels.get("direction") == "inbound":
+            edge_of(found, labels, trust_domain).rejects[labels.get("reason", "")] += int(value)
+    for name in ("plait_requests_total", "plait_connections_total", "plait_rejects_total"):
         for labels, value in select(grown, name):
             if labels.get("direction") != "inbound" or not value:
                 continue
             edge = edge_of(found, labels, trust_domain)
             if name == "plait_connections_total":
                 edge.connections += value
+            elif name == "plait_rejects_total":
+                edge.successes = max(0.0, edge.successes - value * (labels.get("reason") in MESH_4XX))
             else:
                 edge.requests += value
                 edge.successes += value if labels.get("code_class") in SUCCESSFUL else 0.0

@@ -62,7 +62,7 @@ async def verify(mesh: Mesh, directory: Path, length: Length) -> bool:
         await open_stage(stage)
         results = [await told(stage, number, length) for number in range(len(CLAIMS))]
     except Failure:
-        print(f"what the parts said:\n{tails(mesh)}")
+        print(tails(mesh), end="")
         raise
     finally:
         await stage.stop()
@@ -71,7 +71,7 @@ async def verify(mesh: Mesh, directory: Path, length: Length) -> bool:
     print(f"\n{count(len(results) - failed - unknown, 'claim')} hold, {failed} fail, {unknown} not checked ", end="")
     print(f"({time.monotonic() - began:.0f} s)")
     if failed:
-        print(f"what the parts said:\n{tails(mesh)}")
+        print(tails(mesh), end="")
     return not failed
 
 
@@ -109,6 +109,8 @@ async def show_claims(stage: Stage, fresh: bool) -> None:
     for number, claim in enumerate(CLAIMS):
         if fresh or not claim.edits:
             await told(stage, number, SHORT)
+        else:
+            line("–", claim.title, f"not tried: {stage.directory} was there already, its files are yours", TITLE_WIDTH)
 
 
 async def open_stage(stage: Stage) -> None:
@@ -141,9 +143,9 @@ def line(mark: str, title: str, text: str, width: int) -> None:
 
 
 def tails(mesh: Mesh) -> str:
-    """The end of each part's log, for a demo that failed: the folder is gone when the command ends."""
+    """What the parts said last, for a demo that failed: the folder is gone when the command ends."""
     logs = sorted(mesh.state.glob("**/log/log")) + sorted(mesh.state.glob("proxies/*/log"))
-    return "\n".join(f"--- {path.relative_to(mesh.state)}\n{tail(path)}" for path in logs if path.is_file())
+    return "".join(f"--- {path.relative_to(mesh.state)}\n{tail(path)}\n" for path in logs if path.is_file())
 
 
 def tail(path: Path) -> str:

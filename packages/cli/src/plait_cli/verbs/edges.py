@@ -7,13 +7,16 @@ from plait_cli.meshes import MeshOption, StateOption, find
 from plait_cli.numbers import Edge, short
 from plait_cli.numbers import edges as edges_of
 from plait_cli.output import Format, OutputOption, percent, print_json, print_table
-from plait_cli.verbs.stat import WindowOption, sample
+from plait_cli.verbs.stat import WINDOW_SECONDS, WindowOption, sample
 
 HEADERS = ("FROM", "TO", "IDENTITY", "ENCRYPTED", ">RPS", ">SUCCESS")
 
 
 def edges(
-    window: WindowOption = 0.6, mesh: MeshOption = None, state: StateOption = None, output: OutputOption = Format.table
+    window: WindowOption = WINDOW_SECONDS,
+    mesh: MeshOption = None,
+    state: StateOption = None,
+    output: OutputOption = Format.table,
 ) -> None:
     """Prints each pair of caller and service that met since the sidecars began, with the rates of this moment."""
     target = find(mesh, state)
@@ -39,6 +42,7 @@ def facts(edge: Edge, window: float) -> dict[str, Any]:
         "requests_per_second": edge.requests / window,
         "connections_per_second": edge.connections / window,
         "success_ratio": edge.successes / edge.requests if edge.requests else None,
+        "rejects": dict(edge.rejects),
     }
 
 
@@ -47,4 +51,6 @@ def cells(edge: Edge, window: float) -> list[str]:
     encrypted = "✓ TLS 1.3" if edge.tls else "✗ plaintext"
     rate = f"{edge.requests / window:.1f}" if edge.requests else "–"
     success = percent(edge.successes, edge.requests)
+    if edge.rejects and not edge.successes:  # what the destination's sidecar answered since it began
+        success = f"✗ {edge.rejects.most_common(1)[0][0]}"
     return [short(edge.source), short(edge.destination), edge.identity or "none", encrypted, rate, success]

@@ -61,7 +61,8 @@ def live(api: Api, admin: Admin, workload: str, request: tuple[str, str, list[st
     endpoint = next((entry["workload"] for entry in decision["endpoints"] if entry["workload"] in known), None)
     if decision["policy"] is None and endpoint is not None:
         both = api.resources(workload) + api.resources(endpoint)  # messages of protobuf merge when they are joined
-        decision["policy"] = decide(both, workload, [method, url], headers)["policy"]
+        whole = decide(both, workload, [method, url], headers)
+        decision["policy"], decision["answer"] = whole["policy"], whole["answer"]
     return decision
 
 

@@ -14,11 +14,13 @@ from plait_cli.output import Format, OutputOption, milliseconds, percent, print_
 from plait_cli.prometheus import Series, difference, parse
 
 WindowOption = Annotated[float, typer.Option("--window", "-w", min=0.1, max=600, help="Seconds to measure.")]
-HEADERS = (">SUCCESS", ">RPS", ">P50", ">P95", ">P99", "CALLERS", ">ROUTES")
+HEADERS = (">SUCCESS", ">RPS", ">P50", ">P95", ">P99", "CALLERS", ">ROUTES", "")
+# With what a start costs it stays below a second.
+WINDOW_SECONDS = 0.5
 
 
 def stat(
-    window: WindowOption = 0.6,
+    window: WindowOption = WINDOW_SECONDS,
     by: Annotated[By, typer.Option("--by", help="What a row stands for.")] = By.service,
     mesh: MeshOption = None,
     state: StateOption = None,
@@ -82,6 +84,7 @@ def facts(row: Row, window: float) -> dict[str, Any]:
         "bytes_per_second": row.bytes / window,
         "callers": sorted(row.callers),
         "routes": sorted(row.routes),
+        "rejects": dict(row.rejects),
     }
 
 
@@ -91,7 +94,15 @@ def cells(row: Row, window: float) -> list[str]:
     name = " → ".join(short(part) for part in row.name.split(" → "))
     if not row.requests:
         traffic = f"{row.connections / window:.1f} conns/s, {row.bytes / window / 1000:.1f} KB/s"
-        return [name, "–", traffic, "", "", "", callers, ""]
+        return [name, "–", traffic, "", "", "", callers, "", note(row)]
     latencies = [milliseconds(row.latency.percentile(share)) for share in (0.50, 0.95, 0.99)]
     rate = f"{row.requests / window:.1f}"
-    return [name, percent(row.successes, row.requests), rate, *latencies, callers, str(len(row.routes))]
+    return [name, percent(row.successes, row.requests), rate, *latencies, callers, str(len(row.routes)), note(row)]
+
+
+def note(row: Row) -> str:
+    """The commonest reason for which the mesh answered itself; empty when it never did."""
+    if not row.rejects:
+        return ""
+    reason, times = row.rejects.most_common(1)[0]
+    return f"! {reason} {100 * times / row.requests:.1f} %" if row.requests else f"! {times} x {reason}"

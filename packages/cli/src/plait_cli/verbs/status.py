@@ -92,12 +92,10 @@ def print_status(facts: dict[str, Any]) -> None:
         out.print(f"{label:{LABEL_WIDTH}}{text}", markup=False)
 
     if about is None:
-        line("MESH " + facts["name"], "  ✗ the control plane is away; sidecars go on with what they have")
+        line(f"MESH {facts['name']} ", "✗ the control plane is away; sidecars go on with what they have")
     else:
-        line(
-            "MESH " + about["name"],
-            f"  generation {about['generation']}, {span(now - about['changed_unix'])} ago: {about['change']}",
-        )
+        since = span(now - about["changed_unix"])
+        line(f"MESH {about['name']} ", f"generation {about['generation']}, {since} ago: {about['change']}")
     line("proxies", proxies_text(facts))
     line("certificates", certificates_text(facts, now))
     if about is not None:
