@@ -131,6 +131,12 @@ def demo(session: nox.Session) -> None:
 
 
 @nox.session
+def faults(session: nox.Session) -> None:
+    """The tests on loopback that break a part of a running mesh; `./dev test` runs them too."""
+    run(session, "pytest", "-m", "fault", "integration/standalone", *session.posargs)
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Five minutes of each fuzz target, `-- 30` for as many seconds. Corpora alone are replayed by `rust`."""
     if shutil.which("cargo-fuzz") is None:

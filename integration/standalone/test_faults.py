@@ -1,0 +1,98 @@
+"""Parts of a running mesh break under load: nothing is lost that others could answer, and nothing stays behind."""
+
+import json
+import os
+import signal
+import threading
+import time
+
+import pytest
+from calling import Answer, Load, ask
+from shop import Shop, alive, until
+
+pytestmark = pytest.mark.fault
+
+
+def test_a_process_that_dies_costs_no_request(own_shop: Shop) -> None:
+    with Load(own_shop.ports["web_out"], "http://stock/") as load:
+        until(lambda: load.answered_by("stock-1"), "stock-1 answers")
+        own_shop.applications["stock_1"].kill()
+        own_shop.applications["stock_1"].wait()
+        time.sleep(2)
+        back = time.monotonic()
+        own_shop.start_application("stock_1")
+        until(lambda: load.answered_by("stock-1", back), "stock-1 answers again")
+    assert not load.lost()
+
+
+def test_a_sidecar_that_is_told_to_end_finishes_what_it_has(own_shop: Shop) -> None:
+    port, pid = own_shop.ports["web_out"], own_shop.sidecar("stock-1")
+    answers: list[Answer] = []
+    slow = [threading.Thread(target=lambda: answers.append(ask(port, "http://stock/slow/2"))) for _ in range(12)]
+    with Load(port, "http://stock/") as load:
+        until(lambda: load.answered_by("stock-1"), "stock-1 answers")
+        for thread in slow:
+            thread.start()
+        time.sleep(0.5)
+        os.kill(pid, signal.SIGTERM)
+        ended = time.monotonic()
+        for thread in slow:
+            thread.join()
+        until(lambda: not alive(pid), "the sidecar has ended")
+        until(lambda: load.answered_by("stock-1", ended + 2), "its successor serves")
+    assert not load.lost()
+    assert [answer.status for answer in answers] == [200] * 12
+    assert {answer.json()["name"] for answer in answers} == {"stock-1", "stock-2"}
+
+
+def test_a_control_plane_that_dies_costs_no_request_and_comes_back(own_shop: Shop) -> None:
+    with Load(own_shop.ports["web_out"], "http://stock/") as load:
+        for _ in range(2):
+            until(lambda: load.calls, "there is load")
+            for pid in own_shop.processes("plait-controlplane serve"):
+                os.kill(pid, signal.SIGKILL)
+            until(lambda: own_shop.plait("status", "--state", str(own_shop.state)).returncode != 0, "it is missed")
+            until(own_shop.current, "it is back")
+    assert not load.lost()
+
+
+def test_a_sidecar_restarted_without_a_control_plane_serves_what_it_knew(own_shop: Shop) -> None:
+    assert ask(own_shop.ports["web_out"], "http://stock/").status == 200
+    generation = own_shop.generation()
+    kept = own_shop.state / "proxies" / "shop.web-1" / "state" / "resources"
+    until(lambda: kept.exists() and b"shop/stock" in kept.read_bytes(), "what it was told of stock is on disk")
+    control = own_shop.processes("plait-controlplane") + own_shop.processes("plait_controlplane")
+    for pid in control:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        os.kill(own_shop.sidecar("web-1"), signal.SIGKILL)
+        until(lambda: served(own_shop), "the successor serves")
+        config = own_shop.admin("web-1", "/config").json()
+        assert (config["source"], config["generation"]) == ("last_known_good", generation)
+    finally:
+        for pid in control:
+            os.kill(pid, signal.SIGCONT)
+    until(lambda: own_shop.admin("web-1", "/config").json()["source"] == "live", "it follows the control plane again")
+
+
+def served(shop: Shop) -> bool:
+    try:
+        return ask(shop.ports["web_out"], "http://stock/").status == 200
+    except OSError:
+        return False
+
+
+def test_up_that_is_killed_leaves_no_process(own_shop: Shop) -> None:
+    parts = own_shop.processes("plait-proxy") + own_shop.processes("controlplane")
+    assert len(parts) >= 6 + 3
+    up = json.loads((own_shop.state / "mesh.json").read_text())["pid"]
+    os.kill(up, signal.SIGKILL)
+    until(lambda: not any(map(alive, parts)), "all parts are gone", 5)
+
+
+def test_down_under_load_ends_everything(own_shop: Shop) -> None:
+    with Load(own_shop.ports["web_out"], "http://stock/") as load:
+        until(lambda: load.calls, "there is load")
+        assert own_shop.plait("down", "--state", str(own_shop.state)).returncode == 0
+        assert not own_shop.processes("plait-proxy")
+        assert not own_shop.processes("controlplane")

@@ -1,0 +1,73 @@
+"""What the command tells of a running mesh, and how fast."""
+
+import time
+from typing import Any
+
+import pytest
+from calling import Load, ask
+from shop import Shop
+
+SECOND = 1.0
+
+
+def told(shop: Shop, *words: str) -> Any:
+    """A verb's facts; the fastest of three runs has a second, since the machine may be busy with other things."""
+    taken = []
+    for _ in range(3):
+        began = time.monotonic()
+        facts = shop.ask(*words)
+        taken.append(time.monotonic() - began)
+    assert min(taken) < SECOND, taken
+    return facts
+
+
+def test_status_tells_generations_certificates_and_objects(shop: Shop) -> None:
+    facts = told(shop, "status")
+    assert len(facts["workloads"]) == len(facts["sidecars"]) == 6
+    assert all(proxy["current"] for proxy in facts["proxies"])
+    assert {one["status"] for one in facts["objects"]} == {"Accepted"}
+    now = time.time()
+    for sidecar in facts["sidecars"]:
+        (workload,) = sidecar["config"]["workloads"]
+        assert now < workload["certificate"]["renew_at_unix"] < workload["certificate"]["not_after_unix"]
+
+
+def test_stat_and_edges_tell_what_callers_got_and_who_they_are(shop: Shop) -> None:
+    with Load(shop.ports["web_out"], "http://stock/"):
+        rows = {row["name"]: row for row in told(shop, "stat")["rows"]}
+        edges = {(edge["from"], edge["to"]): edge for edge in told(shop, "edges")["edges"]}
+    assert rows["shop/stock"]["success_ratio"] == 1.0
+    assert rows["shop/stock"]["requests_per_second"] > 10
+    assert 0 < rows["shop/stock"]["p50_seconds"] <= rows["shop/stock"]["p99_seconds"] < 1
+    edge = next(found for (source, _), found in edges.items() if source == "shop/web")
+    assert (edge["identity"], edge["encrypted"]) == ("spiffe://shop.example/ns/shop/sa/web", True)
+
+
+def test_explain_tells_the_same_with_and_without_the_mesh(shop: Shop) -> None:
+    words = ("explain", "GET", "http://stock/x", "--from", "web-1")
+    live = told(shop, *words)
+    offline = shop.plait(*words, "--dir", str(shop.yaml), "-o", "json")
+    assert offline.returncode == 0, offline.stderr
+    assert live["destination"]["service"] == "shop/stock"
+    assert {place["workload"] for place in live["endpoints"]} == {"shop/stock-1", "shop/stock-2"}
+    assert live["policy"]["allowed"] is True
+    assert ask(shop.ports["web_out"], "http://stock/x").status == 200
+
+
+@pytest.mark.parametrize(
+    "words", [("status",), ("stat",), ("edges",), ("explain", "GET", "http://stock/", "-f", "web")]
+)
+def test_a_pipe_gets_no_colour_and_lines_that_fit(shop: Shop, words: tuple[str, ...]) -> None:
+    with Load(shop.ports["web_out"], "http://stock/"):
+        done = shop.plait(*words, "--state", str(shop.state))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+    assert "\x1b" not in done.stdout
+    assert all(len(line) <= 120 for line in done.stdout.splitlines()), done.stdout
+
+
+def test_a_join_token_is_for_one_workload(shop: Shop) -> None:
+    token = told(shop, "join-token", "create", "--workload", "web-1")
+    assert token["token"].startswith("plait1.")
+    missing = shop.plait("join-token", "create", "--workload", "nobody", "--state", str(shop.state))
+    assert (missing.returncode, "there are: shop/" in missing.stderr) == (1, True)
