@@ -127,10 +127,7 @@ pub(crate) async fn run(
         }
     };
     outcome.status = call.response.status;
-    if !progress.whole.get() {
-        // The rest of the caller's body is still on its way: nothing may be read behind it.
-        call.answer.close();
-    } else if response.said.keep_alive && !response.opened {
+    if progress.whole.get() && response.said.keep_alive && !response.opened {
         upstream::keep(&worker, hop, sink, response.body);
     }
     Ok(())
@@ -227,7 +224,11 @@ impl Down<'_> {
                 },
                 sent = up.sending.as_mut(), if up.open => match sent {
                     Sent::Whole | Sent::Refused(_) => up.open = false,
-                    Sent::Broken(error) => return Err(Stop::Over(caller_broke(&error, self.plan))),
+                    Sent::Broken(error) => {
+                        // Nobody knows where its next request would begin.
+                        self.answer.close();
+                        return Err(Stop::Over(caller_broke(&error, self.plan)));
+                    }
                     Sent::Gone => return Err(Stop::Over(Fault::Caller)),
                 },
                 () = self.answer.taken_back() => return Err(Stop::Over(Fault::Caller)),
@@ -255,6 +256,10 @@ impl Down<'_> {
             if let Some(modifier) = &filters.response_headers {
                 rewrite::modify(modifier, &mut self.response.headers);
             }
+        }
+        if !self.progress.whole.get() {
+            // The rest of the caller's body is still on its way, and may never come: nothing may be read behind it.
+            self.answer.close();
         }
         let begun = match self.wish {
             Wish::Upgrade(protocol) if response.opened => {
@@ -332,7 +337,8 @@ fn caller_broke(error: &Broken, plan: &Plan) -> Fault {
     match error {
         Broken::Framing(plait_http1::Error::Truncated) | Broken::Io(_) | Broken::Stream(_) => Fault::Caller,
         Broken::Framing(error) => {
-            Reject { detail: error.to_string(), delivered: true, ..Reject::new(Reason::BadRequest, plan.snapshot.generation) }.into()
+            let reason = if error.status() == 431 { Reason::HeadTooLarge } else { Reason::BadRequest };
+            Reject { detail: error.to_string(), delivered: true, ..Reject::new(reason, plan.snapshot.generation) }.into()
         }
     }
 }

@@ -101,7 +101,12 @@ pub(crate) async fn pump(source: &mut Source, sink: &mut Sink, kept: Option<&Kep
                 if sink.has_pending() {
                     sink.flush().await.map_err(Stuck::Sink)?;
                 }
-                poll_fn(|cx| source.poll_step(cx)).await
+                // A peer that wants no more of it is noticed also while nothing comes.
+                poll_fn(|cx| match source.poll_step(cx) {
+                    Poll::Ready(step) => Poll::Ready(Ok(step)),
+                    Poll::Pending => sink.poll_refused(cx).map(|error| Err(Stuck::Sink(error))),
+                })
+                .await?
             }
         };
         match step.map_err(Stuck::Source)? {
@@ -110,13 +115,14 @@ pub(crate) async fn pump(source: &mut Source, sink: &mut Sink, kept: Option<&Kep
                 return sink.end(&trailers).await.map_err(Stuck::Sink);
             }
             Step::Data => {
+                let last = source.is_last();
+                sink.piece(source, last).await.map_err(Stuck::Sink)?;
+                // Only what left is kept: what did not is still in the source, and another try finds it there.
                 let data = source.data();
                 moved.add(data.len());
                 if let Some(kept) = kept {
                     kept.push(data);
                 }
-                let last = source.is_last();
-                sink.piece(source, last).await.map_err(Stuck::Sink)?;
                 source.consume();
             }
         }

@@ -1,6 +1,8 @@
 //! A body as it leaves, whatever carries it. The counterpart of `source`; moved by `pump`, looks at no byte.
 //! What is not ended is visible to the peer as broken: dropped, the stream is reset and the connection closed by its owner.
 
+use std::task::{Context, Poll};
+
 use bytes::Bytes;
 use h2::{Reason, SendStream};
 use plait_http1::{Framing, write_chunk_header, write_last_chunk};
@@ -13,8 +15,12 @@ use crate::{
 
 /// A piece up to this size is copied behind what waits; a larger one is written from where it lies.
 const COPIED: usize = 16 * 1024;
-/// A piece up to this size needs no window of its own: it fits in any.
-const ALWAYS_FITS: usize = 1024;
+/// Pieces for HTTP/2 are gathered up to this size: the largest frame that a peer must take.
+const GATHERED: usize = 16 * 1024;
+/// A piece up to this size is sent without a look at the window, which costs more than it.
+const SMALL: usize = 1024;
+/// But no more than this without a look: a peer that does not read would have us keep any number of small pieces.
+const UNASKED: usize = 16 * 1024;
 
 /// A body that leaves.
 #[derive(Debug)]
@@ -37,6 +43,10 @@ pub(crate) struct Http1Sink {
 pub(crate) struct Http2Sink {
     stream: SendStream<Bytes>,
     ended: bool,
+    /// Bytes sent since the window was last asked.
+    unasked: usize,
+    /// Small pieces that are to leave as one.
+    gathered: Vec<u8>,
 }
 
 impl Sink {
@@ -46,14 +56,14 @@ impl Sink {
 
     /// `ended`: the head said that no body follows.
     pub(crate) fn http2(stream: SendStream<Bytes>, ended: bool) -> Self {
-        Self::Http2(Http2Sink { stream, ended })
+        Self::Http2(Http2Sink { stream, ended, unasked: 0, gathered: Vec::new() })
     }
 
     /// Sends the piece that `source` holds; `last` when nothing comes after it.
     pub(crate) async fn piece(&mut self, source: &Source, last: bool) -> Result<(), Broken> {
         match self {
             Self::Http1(sink) => sink.piece(source.data()).await,
-            Self::Http2(sink) => sink.piece(source.bytes(), last).await,
+            Self::Http2(sink) => sink.piece(source, last).await,
         }
     }
 
@@ -61,7 +71,7 @@ impl Sink {
     pub(crate) async fn bytes(&mut self, bytes: Bytes, last: bool) -> Result<(), Broken> {
         match self {
             Self::Http1(sink) => sink.piece(&bytes).await,
-            Self::Http2(sink) => sink.piece(bytes, last).await,
+            Self::Http2(sink) => sink.send(bytes, last).await,
         }
     }
 
@@ -69,23 +79,30 @@ impl Sink {
     pub(crate) async fn end(&mut self, trailers: &Headers) -> Result<(), Broken> {
         match self {
             Self::Http1(sink) => sink.end(trailers).await,
-            Self::Http2(sink) => sink.end(trailers),
+            Self::Http2(sink) => sink.end(trailers).await,
         }
     }
 
     /// Writes what was gathered; to be called before waiting for more.
     pub(crate) async fn flush(&mut self) -> Result<(), Broken> {
         match self {
-            // The stream is flushed by the task of its connection.
-            Self::Http2(_) => Ok(()),
+            Self::Http2(sink) => sink.flush(false).await,
             Self::Http1(sink) => Ok(sink.output.flush().await?),
+        }
+    }
+
+    /// Whether the peer took back what it asked for. One of HTTP/1.1 says so on the connection that it sends on.
+    pub(crate) fn poll_refused(&mut self, cx: &mut Context<'_>) -> Poll<Broken> {
+        match self {
+            Self::Http1(_) => Poll::Pending,
+            Self::Http2(sink) => sink.stream.poll_reset(cx).map(|reset| Broken::Stream(reset.map_or_else(|error| error, Into::into))),
         }
     }
 
     pub(crate) fn has_pending(&self) -> bool {
         match self {
             Self::Http1(sink) => sink.output.has_pending(),
-            Self::Http2(_) => false,
+            Self::Http2(sink) => !sink.gathered.is_empty(),
         }
     }
 
@@ -153,11 +170,35 @@ impl Http1Sink {
 }
 
 impl Http2Sink {
-    async fn piece(&mut self, mut data: Bytes, last: bool) -> Result<(), Broken> {
+    /// A peer keeps books on every frame, and closes the connection of one who sends many that hold little: small pieces are gathered.
+    async fn piece(&mut self, source: &Source, last: bool) -> Result<(), Broken> {
+        let data = source.data();
+        if self.gathered.len() + data.len() > GATHERED {
+            self.flush(false).await?;
+        }
+        if data.len() > GATHERED || (last && self.gathered.is_empty()) {
+            return self.send(source.bytes(), last).await;
+        }
+        self.gathered.extend_from_slice(data);
+        if last { self.flush(true).await } else { Ok(()) }
+    }
+
+    /// Sends what was gathered.
+    async fn flush(&mut self, last: bool) -> Result<(), Broken> {
+        if self.gathered.is_empty() {
+            return Ok(());
+        }
+        let gathered = std::mem::take(&mut self.gathered);
+        self.send(gathered.into(), last).await
+    }
+
+    async fn send(&mut self, mut data: Bytes, last: bool) -> Result<(), Broken> {
         self.ended = last;
-        if data.len() <= ALWAYS_FITS {
+        if data.len() <= SMALL && self.unasked + data.len() <= UNASKED {
+            self.unasked += data.len();
             return Ok(self.stream.send_data(data, last)?);
         }
+        self.unasked = 0;
         while !data.is_empty() {
             self.stream.reserve_capacity(data.len());
             let room = match self.stream.capacity() {
@@ -176,7 +217,8 @@ impl Http2Sink {
         Ok(())
     }
 
-    fn end(&mut self, trailers: &Headers) -> Result<(), Broken> {
+    async fn end(&mut self, trailers: &Headers) -> Result<(), Broken> {
+        self.flush(trailers.is_empty()).await?;
         if std::mem::replace(&mut self.ended, true) {
             return Ok(());
         }

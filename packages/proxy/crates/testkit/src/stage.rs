@@ -5,6 +5,8 @@
 //! | reviews, reviews-v2 | 80 | http |
 //! | ledger | 7000 | tcp |
 //! | any | 9000 | found out |
+//!
+//! The mesh does not know "nowhere.example.org", nor addresses.
 
 use std::{
     cell::{Cell, RefCell},
@@ -55,6 +57,9 @@ const SERVICES: [(&str, u32, wire::Protocol); 4] = [
     ("ledger", 7000, wire::Protocol::Tcp),
     ("any", 9000, wire::Protocol::Auto),
 ];
+
+/// What the mesh does not have, and says so.
+const UNKNOWN: [&str; 4] = ["nowhere.example.org", "127.0.0.1", "0.0.0.0", "shop/localhost"];
 
 /// The mesh of a test.
 #[derive(Debug)]
@@ -130,6 +135,7 @@ impl Stage {
             generation: self.generation.get(),
             upserts,
             known: SERVICES.iter().map(|(name, ..)| key(name)).collect(),
+            unknown: UNKNOWN.map(Into::into).into(),
             ..wire::ChangeSet::default()
         };
         let of_web = resources.iter().filter(|one| !is_workload(one) || serves_web(one)).cloned().collect();

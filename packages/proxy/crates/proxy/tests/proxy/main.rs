@@ -2,7 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // clippy's own exemption ends at #[test] functions; helpers beside them are tests too
 
+mod broken;
 mod closing;
 mod exchange;
+mod framing;
+mod interim;
 mod messages;
+mod pressure;
+mod targets;
 mod upgrades;
