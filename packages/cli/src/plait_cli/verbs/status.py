@@ -103,7 +103,8 @@ def print_status(facts: dict[str, Any]) -> None:
         line("objects", f"{len(facts['objects']) - bad} accepted" + (f", {bad} not in force as written" if bad else ""))
     ports = sorted(f"{entry['address']}:{port['port']}" for entry in facts["workloads"] for port in entry["ports"])
     if ports:
-        line("open beside", f"{len(ports)} ports of processes take calls without the mesh: {ports[0]} to {ports[-1]}")
+        between = ports[0] if len(ports) == 1 else f"{ports[0]} to {ports[-1]}"
+        line("open beside", f"{count(len(ports), 'port')} of processes take calls without the mesh: {between}")
     for entry in facts["objects"]:
         print_problems(entry)
 
