@@ -28,10 +28,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     // For tests alone: nobody but they may depend on it.
-    (
-        "plait-testkit",
-        &["plait-model", "plait-discovery", "plait-identity", "plait-telemetry", "plait-proxy-core", "plait-wire"],
-    ),
+    ("plait-testkit", &["plait-model", "plait-discovery", "plait-identity", "plait-telemetry", "plait-proxy-core", "plait-wire"]),
     ("plait-sdk-native", &["plait-rules"]),
     ("plait-wiregen", &[]),
 ];

@@ -66,13 +66,16 @@ fn gauges(shared: &Shared, snapshot: &Snapshot) {
 
 async fn listeners(shared: Arc<Shared>, status: Arc<Status>) {
     let mut changes = shared.listening.subscribe();
-    while changes.changed().await.is_ok() {
+    loop {
         let Listening { mut failed, .. } = changes.borrow_and_update().clone();
         failed.sort();
         let words: Vec<_> = failed.iter().map(|(address, why)| format!("cannot listen on {address}: {why}")).collect();
         match words.as_slice() {
             [] => status.well(Topic::Listeners, "✓ all ports are open"),
             _ => status.trouble(Topic::Listeners, format_args!("✗ {}", words.join("; "))),
+        }
+        if changes.changed().await.is_err() {
+            return;
         }
     }
 }
