@@ -15,7 +15,7 @@ from plait_controlplane.translate.traffic import Target, backend_traffic, call_t
 
 HTTP = {"http", "kubernetes.io/ws", "http1"}
 TCP = {"tcp", "tls", "https", "mysql", "postgres", "redis", "mongo"}
-LATER = {"grpc", "http2", "kubernetes.io/h2c", "h2c"}
+HTTP2 = {"grpc", "http2", "kubernetes.io/h2c", "h2c"}
 
 
 def protocol(port: ServicePort) -> workload_pb2.Protocol.ValueType:
@@ -23,8 +23,9 @@ def protocol(port: ServicePort) -> workload_pb2.Protocol.ValueType:
     word = (port.app_protocol or port.name.split("-")[0]).lower()
     if word in HTTP:
         return workload_pb2.PROTOCOL_HTTP
-    # What is not taken apart yet is carried whole.
-    return workload_pb2.PROTOCOL_TCP if word in TCP | LATER else workload_pb2.PROTOCOL_AUTO
+    if word in HTTP2:
+        return workload_pb2.PROTOCOL_HTTP2
+    return workload_pb2.PROTOCOL_TCP if word in TCP else workload_pb2.PROTOCOL_AUTO
 
 
 def translate_service(service: Service, traffic: list[TrafficPolicy]) -> service_pb2.Service:

@@ -76,6 +76,7 @@ fn routed(snapshot: &Snapshot, from: &Workload, called: &Destination, port: u16,
     let protocol = match service_port.protocol {
         Protocol::Auto => "auto",
         Protocol::Http => "http",
+        Protocol::Http2 => "http2",
         Protocol::Tcp => "tcp",
     };
     decision.destination = Some(Called { service: called.key.to_string(), port, protocol });

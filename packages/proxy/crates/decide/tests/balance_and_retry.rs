@@ -14,7 +14,7 @@ use plait_decide::{
     balance::{finished, pick, reached, refused, started},
     retry::{Again, Budget, Ended, again},
 };
-use plait_model::{Algorithm, Backend, BackendTraffic, Endpoint, EndpointState, Retries, RetryBudget};
+use plait_model::{Algorithm, Backend, BackendTraffic, Endpoint, EndpointState, Protocol, Retries, RetryBudget};
 use proptest::prelude::*;
 
 const SECOND: u64 = 1_000_000_000;
@@ -36,6 +36,7 @@ fn backend(algorithm: Algorithm, count: u64) -> Backend {
         key: "ns/s:80".into(),
         service: "ns/s".into(),
         port: 80,
+        protocol: Protocol::Http,
         endpoints: (0..count).map(endpoint).collect(),
         traffic: BackendTraffic { algorithm, ..BackendTraffic::default() },
         turn: Arc::default(),

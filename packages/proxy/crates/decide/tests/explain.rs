@@ -53,6 +53,7 @@ fn backend(service: &str, port: u16) -> (Arc<str>, Arc<Backend>) {
         key: key.clone(),
         service: format!("ns/{service}").into(),
         port,
+        protocol: Protocol::Http,
         endpoints: vec![Arc::new(endpoint)],
         traffic: BackendTraffic::default(),
         turn: Arc::default(),

@@ -62,15 +62,15 @@ impl Joined {
             self.backends.remove(&gone);
         }
         let Some(content) = held.services.get(service) else { return };
-        for (key, (_, port, _)) in keys.iter().zip(ports) {
+        for (key, (_, port, protocol)) in keys.iter().zip(ports) {
             let endpoints = held.endpoints.get(service).into_iter().flatten().find(|(its, _)| its == port).map_or(&[][..], |(_, all)| all);
             let before = self.backends.get(key);
-            if before.is_some_and(|before| same(&before.endpoints, endpoints) && before.traffic == content.backend) {
+            if before.is_some_and(|before| same(&before.endpoints, endpoints) && before.protocol == *protocol && before.traffic == content.backend) {
                 continue;
             }
             let turn = before.map(|before| before.turn.clone()).unwrap_or_default();
             let (endpoints, traffic) = (endpoints.to_vec(), content.backend.clone());
-            let backend = Backend { key: key.clone(), service: service.into(), port: *port, endpoints, traffic, turn };
+            let backend = Backend { key: key.clone(), service: service.into(), port: *port, protocol: *protocol, endpoints, traffic, turn };
             self.backends.insert(key.clone(), Arc::new(backend));
         }
         self.backends_of.insert(service.to_owned(), keys);

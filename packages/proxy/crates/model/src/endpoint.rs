@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Origin, SpiffeId};
+use crate::{Origin, Protocol, SpiffeId};
 
 /// How an endpoint is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -59,6 +59,8 @@ pub struct Backend {
     pub service: Box<str>,
     /// Port of the Service.
     pub port: u16,
+    /// What is spoken there.
+    pub protocol: Protocol,
     /// Ready endpoints; empty = 503.
     pub endpoints: Vec<Arc<Endpoint>>,
     /// How calls to it behave.

@@ -96,6 +96,27 @@ impl Reason {
         }
     }
 
+    /// The status of gRPC that callers get: that which its own mapping gives to [`Reason::status`], and a more telling one where there is one.
+    pub fn grpc_status(self) -> u8 {
+        match self {
+            Self::RequestTimeout | Self::AttemptTimeout => 4,                              // DEADLINE_EXCEEDED
+            Self::PolicyDenied | Self::EgressDenied => 7,                                  // PERMISSION_DENIED
+            Self::HeadTooLarge | Self::Overloaded => 8,                                    // RESOURCE_EXHAUSTED
+            Self::RouteNotFound => 12,                                                     // UNIMPLEMENTED
+            Self::BadRequest | Self::BackendNotFound | Self::Internal | Self::LoopDetected => 13, // INTERNAL
+            Self::Unauthenticated => 16,                                                   // UNAUTHENTICATED
+            Self::PortNotFound
+            | Self::NoReadyEndpoint
+            | Self::UpstreamUnreachable
+            | Self::UpstreamReset
+            | Self::UpstreamProtocolError
+            | Self::UpstreamIdentity
+            | Self::DiscoveryUnavailable
+            | Self::IdentityUnavailable
+            | Self::Draining => 14, // UNAVAILABLE
+        }
+    }
+
     /// Whether another endpoint could do better: the cause lies in the place that was asked, not in the request or the rules.
     pub fn is_of_the_place(self) -> bool {
         match self {

@@ -78,6 +78,8 @@ pub enum Protocol {
     Auto,
     /// HTTP/1.1.
     Http,
+    /// HTTP/2 by prior knowledge, gRPC.
+    Http2,
     /// Opaque bytes.
     Tcp,
 }

@@ -8,7 +8,7 @@ use plait_http1::Framing;
 use plait_model::{Headers, ResponseHead};
 
 use crate::{
-    heads::{Next, UPGRADED_HEADER, response_to_mesh, write_response},
+    heads::{Next, UPGRADED_HEADER, response_to_http2, write_response},
     io::Output,
     reject::{REJECT_HEADER, Reject},
     sink::Sink,
@@ -26,7 +26,18 @@ pub(crate) struct Answer {
 #[derive(Debug)]
 enum Way {
     Http1 { sink: Sink, form: Form },
-    Mesh { respond: SendResponse<Bytes>, sink: Option<Sink>, head_only: bool },
+    Http2 { respond: SendResponse<Bytes>, sink: Option<Sink>, head_only: bool, reader: Reader },
+}
+
+/// Who reads an answer of HTTP/2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reader {
+    /// Another proxy, which makes of a reject what its own caller can read.
+    Proxy,
+    /// An application.
+    Application,
+    /// An application that speaks gRPC: status 200, and the code in `grpc-status`.
+    Grpc,
 }
 
 /// What a caller of HTTP/1.1 can read.
@@ -60,8 +71,28 @@ impl Answer {
     }
 
     /// `head_only`: HEAD was asked.
-    pub(crate) fn mesh(respond: SendResponse<Bytes>, head_only: bool) -> Self {
-        Self { way: Way::Mesh { respond, sink: None, head_only }, begun: false, aborted: false }
+    pub(crate) fn http2(respond: SendResponse<Bytes>, head_only: bool, reader: Reader) -> Self {
+        Self { way: Way::Http2 { respond, sink: None, head_only, reader }, begun: false, aborted: false }
+    }
+
+    /// The caller turned out to speak gRPC.
+    pub(crate) fn speaks_grpc(&mut self) {
+        if let Way::Http2 { reader: reader @ Reader::Application, .. } = &mut self.way {
+            *reader = Reader::Grpc;
+        }
+    }
+
+    /// Whether it goes back over HTTP/2.
+    pub(crate) fn is_http2(&self) -> bool {
+        matches!(self.way, Way::Http2 { .. })
+    }
+
+    /// The connection of an answer that has not begun, for a line that writes by itself.
+    pub(crate) fn into_output(self) -> Option<Output> {
+        match self.way {
+            Way::Http1 { sink: Sink::Http1(sink), .. } => Some(sink.output),
+            Way::Http1 { .. } | Way::Http2 { .. } => None,
+        }
     }
 
     /// Begins the answer to the next request of the connection.
@@ -96,7 +127,7 @@ impl Answer {
                 write_response(sink.output.pending(), head, Framing::None, None, Next::GoesOn);
                 Ok(sink.output.flush().await?)
             }
-            Way::Mesh { respond, .. } => match response_to_mesh(head, None) {
+            Way::Http2 { respond, .. } => match response_to_http2(head, None) {
                 Ok(response) => Ok(respond.send_informational(response)?),
                 Err(_) => Ok(()),
             },
@@ -128,12 +159,12 @@ impl Answer {
                 }
                 Ok(())
             }
-            Way::Mesh { respond, sink, .. } => {
+            Way::Http2 { respond, sink, .. } => {
                 let told = match framing {
                     Framing::Length(length) => Some(length),
                     Framing::None | Framing::Chunked | Framing::UntilClose => length,
                 };
-                let response = response_to_mesh(head, told).map_err(|_| Broken::Stream(Reason::INTERNAL_ERROR.into()))?;
+                let response = response_to_http2(head, told).map_err(|_| Broken::Stream(Reason::INTERNAL_ERROR.into()))?;
                 let ended = matches!(framing, Framing::None | Framing::Length(0));
                 *sink = Some(Sink::http2(respond.send_response(response, ended)?, ended));
                 Ok(())
@@ -154,9 +185,9 @@ impl Answer {
                 }
                 Ok(())
             }
-            Way::Mesh { respond, sink, .. } => {
+            Way::Http2 { respond, sink, .. } => {
                 let broken = |_| Broken::Stream(Reason::INTERNAL_ERROR.into());
-                let mut response = response_to_mesh(&ResponseHead { status: 200, ..head.clone() }, None).map_err(broken)?;
+                let mut response = response_to_http2(&ResponseHead { status: 200, ..head.clone() }, None).map_err(broken)?;
                 response.headers_mut().insert(UPGRADED_HEADER, HeaderValue::from_static("yes"));
                 *sink = Some(Sink::http2(respond.send_response(response, false)?, false));
                 Ok(())
@@ -176,7 +207,7 @@ impl Answer {
                 }
                 Ok(())
             }
-            Way::Mesh { .. } => self.head(&ResponseHead { status: 200, ..Default::default() }, Framing::UntilClose, None),
+            Way::Http2 { .. } => self.head(&ResponseHead { status: 200, ..Default::default() }, Framing::UntilClose, None),
         }
     }
 
@@ -184,7 +215,7 @@ impl Answer {
     pub(crate) fn sink(&mut self) -> Option<&mut Sink> {
         match &mut self.way {
             Way::Http1 { sink, .. } => Some(sink),
-            Way::Mesh { sink, .. } => sink.as_mut(),
+            Way::Http2 { sink, .. } => sink.as_mut(),
         }
     }
 
@@ -194,7 +225,7 @@ impl Answer {
         let length = body.len() as u64;
         let only = match &self.way {
             Way::Http1 { form, .. } => form.head_only,
-            Way::Mesh { head_only, .. } => *head_only,
+            Way::Http2 { head_only, .. } => *head_only,
         };
         let framing = if only { Framing::None } else { Framing::Length(length) };
         match &mut self.way {
@@ -205,10 +236,18 @@ impl Answer {
                 return Ok(());
             }
             Way::Http1 { .. } => self.head(&head, framing, Some(length))?,
-            Way::Mesh { respond, sink, .. } => {
+            Way::Http2 { respond, sink, reader: Reader::Grpc, .. } => {
+                // One head that is the trailers too, as gRPC has it.
                 self.begun = true;
-                let mut response = response_to_mesh(&head, Some(length)).map_err(|_| Broken::Stream(Reason::INTERNAL_ERROR.into()))?;
-                if let Ok(value) = HeaderValue::from_str(&reject.to_header()) {
+                let head = reject.grpc_answer(known_caller);
+                let response = response_to_http2(&head, None).map_err(|_| Broken::Stream(Reason::INTERNAL_ERROR.into()))?;
+                *sink = Some(Sink::http2(respond.send_response(response, true)?, true));
+                return Ok(());
+            }
+            Way::Http2 { respond, sink, reader, .. } => {
+                self.begun = true;
+                let mut response = response_to_http2(&head, Some(length)).map_err(|_| Broken::Stream(Reason::INTERNAL_ERROR.into()))?;
+                if let (Reader::Proxy, Ok(value)) = (reader, HeaderValue::from_str(&reject.to_header())) {
                     response.headers_mut().insert(REJECT_HEADER, value);
                 }
                 *sink = Some(Sink::http2(respond.send_response(response, only)?, only));
@@ -239,16 +278,16 @@ impl Answer {
         self.aborted = true;
         match &mut self.way {
             Way::Http1 { sink, .. } => sink.abort(),
-            Way::Mesh { sink: Some(sink), .. } => sink.abort(),
-            Way::Mesh { respond, .. } => respond.send_reset(Reason::INTERNAL_ERROR),
+            Way::Http2 { sink: Some(sink), .. } => sink.abort(),
+            Way::Http2 { respond, .. } => respond.send_reset(Reason::INTERNAL_ERROR),
         }
     }
 
     /// Resolves when the caller takes its request back (HTTP/2); over HTTP/1.1 the body's connection says so.
     pub(crate) async fn taken_back(&mut self) {
         match &mut self.way {
-            Way::Mesh { sink: Some(sink), .. } => sink.reset().await,
-            Way::Mesh { respond, .. } => drop(std::future::poll_fn(|cx| respond.poll_reset(cx)).await),
+            Way::Http2 { sink: Some(sink), .. } => sink.reset().await,
+            Way::Http2 { respond, .. } => drop(std::future::poll_fn(|cx| respond.poll_reset(cx)).await),
             Way::Http1 { .. } => std::future::pending().await,
         }
     }

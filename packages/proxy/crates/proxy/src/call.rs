@@ -89,6 +89,11 @@ impl Call {
         }
     }
 
+    /// Whether the caller speaks gRPC.
+    pub(crate) fn is_grpc(&self) -> bool {
+        self.head.headers.first("content-type").is_some_and(|kind| kind.starts_with(b"application/grpc"))
+    }
+
     /// What was read as a request of HTTP goes to a port that speaks something else: head and all that follows are bytes.
     pub(crate) fn tunnel_the_rest(&mut self) {
         let mut head = Vec::new();

@@ -12,8 +12,9 @@ use tokio::net::TcpStream;
 use crate::{
     answer::{Answer, Opening},
     call::{Call, Wish},
-    http1,
-    io::halves,
+    http1::{self, Ended},
+    http2::{self, Party},
+    io::{halves, rejoin},
     mesh, outbound, request,
     source::Source,
     worker::Worker,
@@ -49,7 +50,9 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, from: SocketAdd
     match entrance {
         Entrance::Outbound => {
             let (mut call, mut record) = plaintext(worker, stream, from, workload, Direction::Outbound, Opening::Connect);
-            http1::serve(&mut call, &mut record).await;
+            if http1::serve(&mut call, &mut record).await == Ended::Http2 {
+                Box::pin(go_on_in_http2(call)).await;
+            }
         }
         // Boxed, like what follows: a connection needs room for one of these lines only.
         Entrance::Bound(bind) => Box::pin(bound(worker, stream, from, workload, bind)).await,
@@ -78,7 +81,7 @@ fn plaintext(
 
 /// A local port for one destination.
 async fn bound(worker: Rc<Worker>, stream: TcpStream, from: SocketAddr, workload: Arc<Workload>, bind: Bind) {
-    let (mut call, mut record) = plaintext(worker, stream, from, workload, Direction::Outbound, Opening::Silent);
+    let (mut call, record) = plaintext(worker, stream, from, workload, Direction::Outbound, Opening::Silent);
     let protocol = match outbound::discover(&call, &bind.destination).await {
         Ok((_, Lookup::Known(destination))) => destination.port(bind.port).map_or(Protocol::Tcp, |port| port.protocol),
         // The line of a tunnel finds the same, and records why the connection closes.
@@ -86,7 +89,7 @@ async fn bound(worker: Rc<Worker>, stream: TcpStream, from: SocketAddr, workload
     };
     call.fixed = Some(bind.destination);
     call.port = Some(bind.port);
-    converse(&mut call, &mut record, protocol, &bind.authority).await;
+    converse(call, record, protocol, &bind.authority).await;
 }
 
 /// A caller of our workload without mutual TLS: judged as one without identity, and told so where it speaks HTTP.
@@ -95,31 +98,43 @@ async fn stranger(worker: Rc<Worker>, stream: TcpStream, from: SocketAddr, workl
         [only] => Some((only.port, only.protocol)),
         _ => None,
     };
-    let (mut call, mut record) = plaintext(worker, stream, from, workload, Direction::Inbound, Opening::Silent);
+    let (mut call, record) = plaintext(worker, stream, from, workload, Direction::Inbound, Opening::Silent);
     call.port = only.map(|(port, _)| port);
     // It came as it is: nothing declared is taken for granted.
     let _ = only;
-    converse(&mut call, &mut record, Protocol::Auto, "").await;
+    converse(call, record, Protocol::Auto, "").await;
 }
 
-async fn converse(call: &mut Call, record: &mut Record, protocol: Protocol, authority: &str) {
-    match speaks(call, protocol).await {
-        Speaks::Http => http1::serve(call, record).await,
+async fn converse(mut call: Call, mut record: Record, protocol: Protocol, authority: &str) {
+    match speaks(&mut call, protocol).await {
+        Speaks::Http => {
+            if http1::serve(&mut call, &mut record).await == Ended::Http2 {
+                Box::pin(go_on_in_http2(call)).await;
+            }
+        }
         Speaks::Nothing => {}
         Speaks::Bytes => {
             call.wish = Wish::Tunnel;
             call.body.restart(Framing::UntilClose);
             call.head.method = Method::CONNECT;
             call.head.authority.push_str(authority);
-            request::serve(call, record).await;
+            request::serve(&mut call, &mut record).await;
         }
     }
+}
+
+/// The client speaks HTTP/2 by prior knowledge.
+async fn go_on_in_http2(call: Call) {
+    let Call { worker, workload, direction, peer, port, fixed, body, answer, .. } = call;
+    let Some(stream) = body.into_input().zip(answer.into_output()).and_then(|(input, output)| rejoin(input, output)) else { return };
+    let party = Party { worker, workload, direction, peer, fixed, port, proxy: None };
+    http2::serve(stream, party, std::future::pending()).await;
 }
 
 /// What the client speaks: as declared, else by its first bytes.
 pub(crate) async fn speaks(call: &mut Call, declared: Protocol) -> Speaks {
     match declared {
-        Protocol::Http => return Speaks::Http,
+        Protocol::Http | Protocol::Http2 => return Speaks::Http,
         Protocol::Tcp => return Speaks::Bytes,
         Protocol::Auto => {}
     }
@@ -127,8 +142,8 @@ pub(crate) async fn speaks(call: &mut Call, declared: Protocol) -> Speaks {
     let limit = tokio::time::Instant::now() + SPEAKS_FIRST;
     loop {
         match detect::protocol(input.buffer.data()) {
-            Detected::Http1 => return Speaks::Http,
-            Detected::Tls | Detected::Http2 | Detected::Opaque => return Speaks::Bytes,
+            Detected::Http1 | Detected::Http2 => return Speaks::Http,
+            Detected::Tls | Detected::Opaque => return Speaks::Bytes,
             Detected::NeedMore => {}
         }
         match tokio::time::timeout_at(limit, input.fill(0)).await {

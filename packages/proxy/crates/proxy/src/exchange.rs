@@ -195,7 +195,7 @@ async fn lost(
     (peer, port): (&plait_model::Peer, u16),
     asked: Outgoing<'_>,
 ) -> Reject {
-    let Target::Process(_, permit) = &plan.target else { return std::future::pending().await };
+    let Target::Process { permit, .. } = &plan.target else { return std::future::pending().await };
     let head = (*asked.wish != Wish::Tunnel).then_some(asked.head);
     let given = Revocable { world: &worker.shared.world, workload, peer, port, head };
     revoked(given, permit).await

@@ -10,6 +10,8 @@ pub(crate) struct Hop {
     pub(crate) address: SocketAddr,
     /// The endpoint of a Service; `None` for the process beside us and for what is outside the mesh.
     pub(crate) endpoint: Option<Arc<Endpoint>>,
+    /// The process speaks HTTP/2 by prior knowledge; of no meaning where a proxy is in between.
+    pub(crate) http2: bool,
     /// Longest wait for a connection.
     pub(crate) connect_timeout: Duration,
     /// An idle connection is closed after this.

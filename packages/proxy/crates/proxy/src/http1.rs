@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use http::Method;
+use plait_decide::detect::{self, Detected};
 use plait_http1::{Framing, Room, parse_request};
 use plait_model::{Headers, Lookup, Protocol, Reason};
 use plait_telemetry::{Direction, Outcome, Record};
@@ -19,6 +20,8 @@ use crate::{
     request,
 };
 
+/// The preface of HTTP/2, which begins like a request that cannot be one.
+const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// A head must be whole this long after its first byte.
 const HEAD: Duration = Duration::from_secs(30);
 /// A connection without a request is closed after this.
@@ -31,18 +34,33 @@ const LINGER_BYTES: usize = 256 * 1024;
 /// What ended the wait for a head.
 enum Head {
     Read(Asked, Option<Box<str>>),
+    /// The preface of HTTP/2 by prior knowledge.
+    Preface,
     /// The caller closed, or was silent too long, or we are stopping: nothing is owed to it.
     Closed,
     Bad(Reason, String),
 }
 
-/// Serves the connection to its end.
-pub(crate) async fn serve(call: &mut Call, record: &mut Record) {
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// It is over.
+    Closed,
+    /// Its client speaks HTTP/2: nothing of that was taken.
+    Http2,
+}
+
+/// Serves the connection to its end, or until its client turns out to speak HTTP/2.
+pub(crate) async fn serve(call: &mut Call, record: &mut Record) -> Ended {
     loop {
         let (asked, upgrade) = match head(call).await {
             Head::Read(asked, upgrade) => (asked, upgrade),
-            Head::Closed => return,
-            Head::Bad(reason, detail) => return refuse(call, record, reason, detail).await,
+            Head::Closed => return Ended::Closed,
+            Head::Preface => return Ended::Http2,
+            Head::Bad(reason, detail) => {
+                refuse(call, record, reason, detail).await;
+                return Ended::Closed;
+            }
         };
         let draining = call.worker.shared.drain.has_begun();
         call.answer.restart(Form {
@@ -59,16 +77,17 @@ pub(crate) async fn serve(call: &mut Call, record: &mut Record) {
         call.refresh();
         if call.head.method == Method::CONNECT {
             if !connect(call, record).await {
-                return;
+                return Ended::Closed;
             }
             continue;
         }
         request::serve(call, record).await;
         if call.answer.closes() {
-            return linger(call).await;
+            linger(call).await;
+            return Ended::Closed;
         }
         if flush(call).await.is_err() {
-            return;
+            return Ended::Closed;
         }
     }
 }
@@ -92,6 +111,9 @@ async fn head(call: &mut Call) -> Head {
                     };
                 }
                 Ok(None) => {}
+                Err(_) if detect::protocol(input.buffer.data()) == Detected::Http2 => return Head::Preface,
+                // The rest of the preface is on its way.
+                Err(_) if input.buffer.data() == &HTTP2[..input.buffer.data().len().min(HTTP2.len())] => {}
                 Err(error) if error.status() == 431 => return Head::Bad(Reason::HeadTooLarge, error.to_string()),
                 Err(error) => return Head::Bad(Reason::BadRequest, error.to_string()),
             }
@@ -172,7 +194,7 @@ async fn connect(call: &mut Call, record: &mut Record) -> bool {
         Err(_) => None,
     };
     // What is unknown, refused or opaque takes the line of every tunnel, and gets its answer there.
-    let Some((protocol @ (Protocol::Http | Protocol::Auto), key, port)) = spoken else {
+    let Some((protocol @ (Protocol::Http | Protocol::Http2 | Protocol::Auto), key, port)) = spoken else {
         request::serve(call, record).await;
         linger(call).await;
         return false;

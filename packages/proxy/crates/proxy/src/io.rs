@@ -4,12 +4,13 @@
 use std::{
     cell::RefCell,
     io::{self, IoSlice},
+    pin::Pin,
     task::{Context, Poll},
 };
 
 use plait_net::Buffer;
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::{
         TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
@@ -33,6 +34,53 @@ thread_local! {
 pub(crate) fn halves(stream: TcpStream) -> (Input, Output) {
     let (read, write) = stream.into_split();
     (Input { half: read, buffer: Buffer::default() }, Output { half: Some(write), pending: Vec::new(), written: 0 })
+}
+
+/// Puts a connection together again, for one who reads and writes by himself; `None` when it was reset.
+pub(crate) fn rejoin(input: Input, output: Output) -> Option<Rejoined> {
+    let stream = input.half.reunite(output.half?).ok()?;
+    Some(Rejoined { stream, ahead: input.buffer })
+}
+
+/// A whole connection, and what was read from it already.
+#[derive(Debug)]
+pub(crate) struct Rejoined {
+    stream: TcpStream,
+    ahead: Buffer,
+}
+
+impl AsyncRead for Rejoined {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.ahead.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, into);
+        }
+        let count = self.ahead.data().len().min(into.remaining());
+        into.put_slice(&self.ahead.data()[..count]);
+        self.ahead.consume(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Rejoined {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, data)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }
 
 /// What arrives.

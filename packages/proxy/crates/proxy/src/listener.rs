@@ -90,7 +90,7 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, purpose: Purpose) {
         };
         let snapshot = worker.shared.world.load();
         let Some(workload) = snapshot.workloads.get(&*purpose.workload) else { continue };
-        if worker.connections() >= snapshot.mesh.limits.connections || stream.set_nodelay(true).is_err() {
+        if worker.active() >= snapshot.mesh.limits.connections || stream.set_nodelay(true).is_err() {
             // Closed at once: the caller's sidecar goes elsewhere.
             continue;
         }

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use plait_decide::{authorize::Permit, balance};
-use plait_model::{Backend, CallTraffic, Filters, Mirror, Reason, Rule, Snapshot};
+use plait_model::{Backend, CallTraffic, Filters, Mirror, Protocol, Reason, Rule, Snapshot};
 
 use crate::{hop::Hop, reject::Reject};
 
@@ -32,7 +32,14 @@ pub(crate) enum Target {
     /// An endpoint of a Service.
     Backend(Arc<Backend>),
     /// The process beside us, for whom a policy let pass.
-    Process(SocketAddr, Permit),
+    Process {
+        /// Where it listens.
+        address: SocketAddr,
+        /// It speaks HTTP/2 by prior knowledge.
+        http2: bool,
+        /// That it may be called.
+        permit: Permit,
+    },
     /// Outside the mesh.
     Outside(SocketAddr),
 }
@@ -40,17 +47,19 @@ pub(crate) enum Target {
 impl Plan {
     /// Where the next try goes; endpoints in `tried` come last.
     pub(crate) fn hop(&self, tried: &[u64], now_nanos: u64) -> Result<Hop, Reject> {
-        let (address, endpoint, connect_timeout, idle_timeout) = match &self.target {
-            Target::Process(address, _) | Target::Outside(address) => (*address, None, CONNECT, IDLE),
+        let (address, endpoint, http2, connect_timeout, idle_timeout) = match &self.target {
+            Target::Process { address, http2, .. } => (*address, None, *http2, CONNECT, IDLE),
+            Target::Outside(address) => (*address, None, false, CONNECT, IDLE),
             Target::Backend(backend) => {
                 let endpoint = balance::pick(backend, tried, now_nanos, |n| fastrand::usize(..n)).ok_or_else(|| {
                     let detail = format!("Service {} has no ready endpoint for port {}", backend.service, backend.port);
                     Reject { detail, ..Reject::new(Reason::NoReadyEndpoint, self.snapshot.generation) }
                 })?;
-                (endpoint.address, Some(endpoint.clone()), backend.traffic.connect_timeout, backend.traffic.idle_timeout)
+                let http2 = backend.protocol == Protocol::Http2;
+                (endpoint.address, Some(endpoint.clone()), http2, backend.traffic.connect_timeout, backend.traffic.idle_timeout)
             }
         };
-        Ok(Hop { address, endpoint, connect_timeout, idle_timeout })
+        Ok(Hop { address, endpoint, http2, connect_timeout, idle_timeout })
     }
 
     /// Timeouts and retries.

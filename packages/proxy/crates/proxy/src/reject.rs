@@ -44,6 +44,16 @@ impl Reject {
         (head, body)
     }
 
+    /// The answer for an application that speaks gRPC: the whole of it is one head.
+    pub(crate) fn grpc_answer(&self, known_caller: bool) -> ResponseHead {
+        let mut head = ResponseHead { status: 200, ..ResponseHead::default() };
+        head.headers.append(b"content-type", b"application/grpc");
+        head.headers.append(REASON_HEADER.as_bytes(), self.reason.as_str().as_bytes());
+        head.headers.append(b"grpc-status", self.reason.grpc_status().to_string().as_bytes());
+        head.headers.append(b"grpc-message", percent_encoded(self.text(known_caller).trim_end()).as_bytes());
+        head
+    }
+
     /// The value of `plait-reject`.
     pub(crate) fn to_header(&self) -> String {
         let object = self.object.as_ref().map(|o| format!("{}/{}/{}", o.kind, o.namespace, o.name)).unwrap_or_default();
@@ -92,6 +102,18 @@ impl Reject {
     }
 }
 
+/// As gRPC wants `grpc-message`: printable ASCII but for '%', everything else by its bytes.
+fn percent_encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b' '..=b'~' if byte != b'%' => out.push(byte as char),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,6 +131,14 @@ mod tests {
         for part in ["AuthorizationPolicy bookshop/ledger-clients", "spiffe://bookshop.example/ns/bookshop/sa/catalog", "Generation 42"] {
             assert!(body.contains(part), "{body}");
         }
+    }
+
+    #[test]
+    fn a_caller_of_grpc_is_told_by_status_and_message() {
+        let head = denied().grpc_answer(true);
+        assert_eq!((head.status, head.headers.first("grpc-status")), (200, Some(&b"7"[..])));
+        let message = String::from_utf8(head.headers.first("grpc-message").unwrap().to_vec()).unwrap();
+        assert!(message.starts_with("policy_denied: AuthorizationPolicy bookshop/ledger-clients.%0A"), "{message}");
     }
 
     #[test]

@@ -73,9 +73,9 @@ fn note(call: &Call, outcome: &mut Outcome<'_>) {
 }
 
 fn protocol(call: &Call) -> Protocol {
-    match (&call.wish, call.direction) {
-        (Wish::Tunnel, _) => Protocol::Tcp,
-        (_, Direction::Inbound) if call.peer.identity.is_some() => Protocol::Http2,
+    match &call.wish {
+        Wish::Tunnel => Protocol::Tcp,
+        _ if call.answer.is_http2() => Protocol::Http2,
         _ => Protocol::Http1,
     }
 }

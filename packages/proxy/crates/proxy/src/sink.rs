@@ -225,6 +225,6 @@ impl Http2Sink {
         if trailers.is_empty() {
             return Ok(self.stream.send_data(Bytes::new(), true)?);
         }
-        Ok(self.stream.send_trailers(crate::heads::trailers_to_mesh(trailers))?)
+        Ok(self.stream.send_trailers(crate::heads::trailers_to_http2(trailers))?)
     }
 }

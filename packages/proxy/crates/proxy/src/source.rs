@@ -130,6 +130,14 @@ impl Source {
         }
     }
 
+    /// The connection, for a line that reads by itself.
+    pub(crate) fn into_input(self) -> Option<Input> {
+        match self {
+            Self::Http1(body) => Some(body.input),
+            Self::Http2(_) => None,
+        }
+    }
+
     /// Begins the next body in the same connection.
     pub(crate) fn restart(&mut self, framing: Framing) {
         if let Self::Http1(body) = self {
@@ -192,7 +200,7 @@ impl Http2Source {
             match ready!(self.stream.poll_data(cx)) {
                 Some(piece) => self.piece = piece?,
                 None => {
-                    self.trailers = ready!(self.stream.poll_trailers(cx))?.map(|fields| crate::heads::trailers_from_mesh(&fields));
+                    self.trailers = ready!(self.stream.poll_trailers(cx))?.map(|fields| crate::heads::trailers_from_http2(&fields));
                     self.ended = true;
                 }
             }

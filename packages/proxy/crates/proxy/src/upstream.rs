@@ -12,13 +12,11 @@ use plait_model::{Endpoint, Reason, RequestHead, ResponseHead, Workload};
 use crate::{
     call::Wish,
     failed::Failed,
-    heads::{Said, UPGRADED_HEADER, read_response, response_from_mesh, to_mesh, write_request},
+    heads::{Said, UPGRADED_HEADER, read_response, response_from_http2, to_http2, write_request},
     hop::Hop,
     io::{Input, Output, halves},
-    mesh::{
-        self,
-        client::{Busy, Stream},
-    },
+    mesh,
+    multiplex::{Busy, Key, Live, Proof, Stream, Unopened},
     reject::{REJECT_HEADER, Reject},
     sink::Sink,
     source::{Broken, Source},
@@ -28,8 +26,16 @@ use crate::{
 /// A far end that is ready for a request.
 #[derive(Debug)]
 pub(crate) enum Upstream {
-    Http1 { input: Input, output: Output, reused: bool },
-    Mesh { stream: Stream, endpoint: Arc<Endpoint> },
+    Http1 {
+        input: Input,
+        output: Output,
+        reused: bool,
+    },
+    /// `proxy`: another one, on the way to that endpoint's process.
+    Http2 {
+        stream: Stream,
+        proxy: Option<Arc<Endpoint>>,
+    },
 }
 
 /// What is asked of it.
@@ -58,7 +64,7 @@ pub(crate) enum Awaited {
         input: Option<Input>,
         reused: bool,
     },
-    Mesh(ResponseFuture),
+    Http2(ResponseFuture),
     /// Opaque bytes have no head.
     Bytes(Option<Input>),
 }
@@ -88,7 +94,9 @@ pub(crate) async fn open(worker: &Rc<Worker>, source: &Workload, hop: &Hop, fres
     let opened = if let (Some(endpoint), true) = (&hop.endpoint, hop.is_mesh()) {
         mesh::client::stream(worker, source, endpoint, hop.connect_timeout)
             .await
-            .map(|stream| Upstream::Mesh { stream, endpoint: endpoint.clone() })
+            .map(|stream| Upstream::Http2 { stream, proxy: Some(endpoint.clone()) })
+    } else if hop.http2 {
+        process(worker, hop).await.map(|stream| Upstream::Http2 { stream, proxy: None })
     } else if let Some((input, output)) = (!fresh).then(|| worker.pool.take(hop.address)).flatten() {
         return Ok(Upstream::Http1 { input, output, reused: true });
     } else {
@@ -104,12 +112,32 @@ pub(crate) async fn open(worker: &Rc<Worker>, source: &Workload, hop: &Hop, fres
 }
 
 async fn plain(hop: &Hop) -> Result<Upstream, Failed> {
-    let stream = plait_net::connect(hop.address, hop.connect_timeout).await.map_err(|error| {
-        let detail = format!("{} does not accept connections: {error}", hop.address);
-        Failed::undelivered(Reject { detail, ..Reject::new(Reason::UpstreamUnreachable, 0) })
-    })?;
+    let stream = plait_net::connect(hop.address, hop.connect_timeout).await.map_err(|error| refused(hop, &error))?;
     let (input, output) = halves(stream);
     Ok(Upstream::Http1 { input, output, reused: false })
+}
+
+/// A connection of HTTP/2 to a process that takes one more request.
+async fn process(worker: &Worker, hop: &Hop) -> Result<Stream, Failed> {
+    let proof = Proof { identity: None, trust: 0 };
+    let dial = || async {
+        let stream = plait_net::connect(hop.address, hop.connect_timeout).await.map_err(|error| refused(hop, &error))?;
+        Live::begin(stream, proof.clone()).await.map_err(|error| {
+            let detail = format!("{} does not speak HTTP/2: {error}", hop.address);
+            Failed::undelivered(Reject { detail, ..Reject::new(Reason::UpstreamProtocolError, 0) })
+        })
+    };
+    let dialled = worker.connections.stream(Key::Process(hop.address), &proof, hop.connect_timeout, dial).await;
+    dialled.map_err(|unopened| match unopened {
+        Unopened::Failed(failed) => failed,
+        Unopened::Ended(error) => refused(hop, &error),
+        Unopened::Late => refused(hop, &format!("not within {:?}", hop.connect_timeout)),
+    })
+}
+
+fn refused(hop: &Hop, error: &dyn std::fmt::Display) -> Failed {
+    let detail = format!("{} does not accept connections: {error}", hop.address);
+    Failed::undelivered(Reject { detail, ..Reject::new(Reason::UpstreamUnreachable, 0) })
 }
 
 impl Upstream {
@@ -128,31 +156,33 @@ impl Upstream {
                 write_request(output.pending(), asked.head, framing, upgrade);
                 Ok(Begun { sink: Sink::http1(output, framing), awaited: Awaited::Http1 { input: Some(input), reused }, _busy: None })
             }
-            Self::Mesh { stream: Stream { mut sender, busy }, endpoint } => {
-                let request = mesh_request(asked, &endpoint)
+            Self::Http2 { stream: Stream { mut sender, busy }, proxy } => {
+                let request = http2_request(asked, proxy.as_deref())
                     .map_err(|detail| Failed::broken(Reject { detail, ..Reject::new(Reason::BadRequest, asked.generation) }))?;
                 let ended = matches!(asked.wish, Wish::Answer { framing: Framing::None | Framing::Length(0), .. });
                 let (response, stream) = sender.send_request(request, ended).map_err(|error| lost(&error, asked.generation))?;
-                Ok(Begun { sink: Sink::http2(stream, ended), awaited: Awaited::Mesh(response), _busy: Some(busy) })
+                Ok(Begun { sink: Sink::http2(stream, ended), awaited: Awaited::Http2(response), _busy: Some(busy) })
             }
         }
     }
 }
 
-fn mesh_request(asked: Outgoing<'_>, endpoint: &Endpoint) -> Result<Request<()>, String> {
-    let port = endpoint.target_port;
+/// The head for a stream. `proxy`: for the sidecar of that endpoint, which is told the port of its process.
+fn http2_request(asked: Outgoing<'_>, proxy: Option<&Endpoint>) -> Result<Request<()>, String> {
+    let port = proxy.map(|endpoint| endpoint.target_port);
     let told = |error: crate::heads::HeadError| error.to_string();
     match asked.wish {
-        Wish::Answer { .. } => to_mesh(asked.head, port, asked.wish.length()).map_err(told),
+        Wish::Answer { .. } => to_http2(asked.head, port, asked.wish.length()).map_err(told),
         Wish::Upgrade(protocol) => {
-            let mut request = to_mesh(asked.head, port, None).map_err(told)?;
+            let mut request = to_http2(asked.head, port, None).map_err(told)?;
             *request.method_mut() = Method::CONNECT;
             request.extensions_mut().insert(Protocol::from(&**protocol));
             Ok(request)
         }
         Wish::Tunnel => {
-            let head = RequestHead { path: "/".into(), authority: tunnel_authority(&endpoint.workload, port), ..RequestHead::default() };
-            let mut request = to_mesh(&head, port, None).map_err(told)?;
+            let authority = proxy.map_or_else(|| asked.head.authority.clone(), |to| tunnel_authority(&to.workload, to.target_port));
+            let head = RequestHead { path: "/".into(), authority, ..RequestHead::default() };
+            let mut request = to_http2(&head, port, None).map_err(told)?;
             *request.method_mut() = Method::CONNECT;
             *request.uri_mut() = Uri::builder().authority(head.authority).build().map_err(|error| error.to_string())?;
             Ok(request)
@@ -170,7 +200,7 @@ impl Awaited {
     ) -> Result<Arrived, Failed> {
         match self {
             Self::Http1 { input, reused } => http1_head(input, *reused, asked, limits, head).await,
-            Self::Mesh(response) => mesh_head(response, asked, head).await,
+            Self::Http2(response) => http2_head(response, asked, head).await,
             Self::Bytes(input) => match input.take() {
                 Some(input) => Ok(opened(Source::http1(input, Framing::UntilClose))),
                 None => std::future::pending().await,
@@ -226,7 +256,7 @@ async fn http1_head(
     }
 }
 
-async fn mesh_head(response: &mut ResponseFuture, asked: Outgoing<'_>, head: &mut ResponseHead) -> Result<Arrived, Failed> {
+async fn http2_head(response: &mut ResponseFuture, asked: Outgoing<'_>, head: &mut ResponseHead) -> Result<Arrived, Failed> {
     let arrived = poll_fn(|cx| {
         if let Poll::Ready(Some(interim)) = response.poll_informational(cx) {
             return Poll::Ready(interim.map(|interim| (interim.into_parts().0, None)));
@@ -237,7 +267,7 @@ async fn mesh_head(response: &mut ResponseFuture, asked: Outgoing<'_>, head: &mu
         })
     });
     let (parts, body) = arrived.await.map_err(|error| lost(&error, asked.generation))?;
-    let length = response_from_mesh(&parts, head);
+    let length = response_from_http2(&parts, head);
     let Some(body) = body else { return Ok(Arrived::Interim) };
     let reject = parts.headers.get(REJECT_HEADER).and_then(|value| Reject::from_header(value.to_str().ok()?));
     let opens = match asked.wish {

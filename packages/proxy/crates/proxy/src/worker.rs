@@ -14,7 +14,7 @@ use plait_decide::retry::Budget;
 use plait_model::{Destination, Map};
 use tokio::sync::{Notify, watch};
 
-use crate::{Shared, listener, mesh::client::Clients, pool::Pool};
+use crate::{Shared, listener, multiplex::Connections, pool::Pool};
 
 /// Idle connections are looked through this often.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -24,7 +24,7 @@ const SWEEP: Duration = Duration::from_secs(5);
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) pool: Pool,
-    pub(crate) clients: Clients,
+    pub(crate) connections: Connections,
     budgets: RefCell<Map<Arc<str>, Rc<Budget>>>,
     trust: watch::Receiver<u64>,
     began: Instant,
@@ -38,7 +38,7 @@ pub(crate) struct Worker {
 pub async fn serve(shared: Arc<Shared>, share_ports: bool) {
     let worker = Rc::new(Worker {
         pool: Pool::default(),
-        clients: Clients::default(),
+        connections: Connections::default(),
         budgets: RefCell::default(),
         trust: shared.identities.changes(),
         began: Instant::now(),
@@ -56,7 +56,7 @@ async fn sweep(worker: Rc<Worker>) {
     loop {
         tokio::time::sleep(SWEEP).await;
         worker.pool.sweep(Instant::now());
-        worker.clients.sweep();
+        worker.connections.sweep();
     }
 }
 
@@ -78,14 +78,14 @@ impl Worker {
     }
 
     /// Connections and streams under way.
-    pub(crate) fn connections(&self) -> usize {
+    pub(crate) fn active(&self) -> usize {
         self.active.get()
     }
 
     /// Resolves when nothing is under way any more.
     async fn drained(&self) {
         self.pool.clear();
-        self.clients.clear();
+        self.connections.clear();
         while self.active.get() > 0 {
             self.ended.notified().await;
         }

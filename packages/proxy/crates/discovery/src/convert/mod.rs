@@ -67,6 +67,7 @@ pub(crate) fn protocol(path: &str, value: i32) -> Result<plait_model::Protocol, 
     match plait_wire::Protocol::try_from(value) {
         Ok(plait_wire::Protocol::Auto) => Ok(plait_model::Protocol::Auto),
         Ok(plait_wire::Protocol::Http) => Ok(plait_model::Protocol::Http),
+        Ok(plait_wire::Protocol::Http2) => Ok(plait_model::Protocol::Http2),
         Ok(plait_wire::Protocol::Tcp) => Ok(plait_model::Protocol::Tcp),
         Ok(plait_wire::Protocol::Unspecified) | Err(_) => Err(Refused::new(path, format_args!("unknown protocol {value}"))),
     }

@@ -2,12 +2,12 @@
 //! Framing, connection fields and `plait-*` never enter the model's heads; what they say is handed over beside them.
 
 mod http1;
-mod mesh;
+mod http2;
 
 use plait_model::PathError;
 
 pub(crate) use http1::{Asked, Next, Said, read_request, read_response, write_request, write_response};
-pub(crate) use mesh::{MeshAsked, from_mesh, response_from_mesh, response_to_mesh, to_mesh, trailers_from_mesh, trailers_to_mesh};
+pub(crate) use http2::{Http2Asked, from_http2, response_from_http2, response_to_http2, to_http2, trailers_from_http2, trailers_to_http2};
 
 /// Fields of ours, never from an application nor to one.
 pub(crate) const OURS: &str = "plait-";

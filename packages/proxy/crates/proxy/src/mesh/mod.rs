@@ -5,13 +5,6 @@ pub(crate) mod server;
 
 use tokio_rustls::rustls::CommonState;
 
-/// Window of a stream: what one slow reader may hold back.
-const STREAM_WINDOW: u32 = 1 << 20;
-/// Window of a connection: what all slow readers of a peer may hold back.
-const CONNECTION_WINDOW: u32 = 16 << 20;
-/// Streams of one connection at a time.
-const STREAMS: u32 = 1000;
-
 /// Version of TLS and key exchange, for people.
 fn cryptography(state: &CommonState) -> (String, String) {
     let version = match state.protocol_version() {

@@ -1234,6 +1234,8 @@ pub enum Protocol {
     Auto = 1,
     Http = 2,
     Tcp = 3,
+    /// by prior knowledge; gRPC
+    Http2 = 4,
 }
 impl Protocol {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1246,6 +1248,7 @@ impl Protocol {
             Self::Auto => "PROTOCOL_AUTO",
             Self::Http => "PROTOCOL_HTTP",
             Self::Tcp => "PROTOCOL_TCP",
+            Self::Http2 => "PROTOCOL_HTTP2",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1255,6 +1258,7 @@ impl Protocol {
             "PROTOCOL_AUTO" => Some(Self::Auto),
             "PROTOCOL_HTTP" => Some(Self::Http),
             "PROTOCOL_TCP" => Some(Self::Tcp),
+            "PROTOCOL_HTTP2" => Some(Self::Http2),
             _ => None,
         }
     }

@@ -30,6 +30,8 @@ class _ProtocolEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Protocol.Val
     """detect"""
     PROTOCOL_HTTP: _Protocol.ValueType  # 2
     PROTOCOL_TCP: _Protocol.ValueType  # 3
+    PROTOCOL_HTTP2: _Protocol.ValueType  # 4
+    """by prior knowledge; gRPC"""
 
 class Protocol(_Protocol, metaclass=_ProtocolEnumTypeWrapper): ...
 
@@ -38,6 +40,8 @@ PROTOCOL_AUTO: Protocol.ValueType  # 1
 """detect"""
 PROTOCOL_HTTP: Protocol.ValueType  # 2
 PROTOCOL_TCP: Protocol.ValueType  # 3
+PROTOCOL_HTTP2: Protocol.ValueType  # 4
+"""by prior knowledge; gRPC"""
 Global___Protocol: _TypeAlias = Protocol  # noqa: Y015
 
 @_typing.final

@@ -1,0 +1,186 @@
+//! Serves a connection of HTTP/2: each stream is a request, an upgrade or a tunnel, with a task of its own. Called by `connection` for
+//! applications that speak it by prior knowledge, and by `mesh::server` for other proxies. Where a request goes is decided in `request`.
+
+use std::{cell::RefCell, future::poll_fn, rc::Rc, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use h2::{
+    Reason as Code, RecvStream,
+    ext::Protocol as Token,
+    server::{Builder, Connection, SendResponse},
+};
+use http::{Method, Request};
+use plait_http1::Framing;
+use plait_model::{DestinationKey, Peer, Reason, Workload};
+use plait_telemetry::{Direction, Outcome, Protocol, Record};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::{
+    answer::{Answer, Reader},
+    call::{Call, Storage, Wish},
+    heads::{HeadError, Http2Asked, from_http2, other_protocol},
+    reject::Reject,
+    request,
+    shared::Entry,
+    source::Source,
+    worker::Worker,
+};
+
+/// Window of a stream: what one slow reader may hold back.
+pub(crate) const STREAM_WINDOW: u32 = 1 << 20;
+/// Window of a connection: what all slow readers of a peer may hold back.
+pub(crate) const CONNECTION_WINDOW: u32 = 16 << 20;
+/// Streams of one connection at a time.
+pub(crate) const STREAMS: u32 = 1000;
+/// A peer that does not finish its handshake by then is none of ours.
+pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Streams that a caller took back and that are still remembered: more is a flood.
+const RESETS: usize = 100;
+/// Storage kept for the next streams of a connection.
+const SPARE: usize = 64;
+
+/// What the streams of a connection have in common.
+#[derive(Debug, Clone)]
+pub(crate) struct Party {
+    pub(crate) worker: Rc<Worker>,
+    /// The workload beside us.
+    pub(crate) workload: Arc<Workload>,
+    pub(crate) direction: Direction,
+    pub(crate) peer: Peer,
+    /// The destination that a bind or CONNECT fixed.
+    pub(crate) fixed: Option<DestinationKey>,
+    /// The port that goes with it; inbound without mutual TLS, that of the process.
+    pub(crate) port: Option<u16>,
+    /// The entry of a connection from another proxy; `None` = an application.
+    pub(crate) proxy: Option<Rc<Entry>>,
+}
+
+impl Party {
+    /// The newest snapshot's word on the workload; one that is gone stays as it was.
+    fn refreshed(&self) -> Self {
+        let newest = self.worker.shared.world.load().workloads.get(&*self.workload.key).cloned();
+        Self { workload: newest.unwrap_or_else(|| self.workload.clone()), ..self.clone() }
+    }
+}
+
+/// Serves a connection to its end. It ends by itself, by a drain, or when `expired` resolves: streams under way go on to their end.
+pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, party: Party, expired: impl Future<Output = ()>) {
+    let handshake = Builder::new()
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(STREAMS)
+        .max_concurrent_reset_streams(RESETS)
+        .max_pending_accept_reset_streams(RESETS)
+        .max_header_list_size(party.worker.limits().head_bytes as u32)
+        .max_send_buffer_size(STREAM_WINDOW as usize)
+        .enable_connect_protocol()
+        .handshake(stream);
+    if let Ok(Ok(connection)) = tokio::time::timeout(HANDSHAKE, handshake).await {
+        accept(connection, party, expired).await;
+    }
+}
+
+async fn accept<S: AsyncRead + AsyncWrite + Unpin>(mut connection: Connection<S, Bytes>, party: Party, expired: impl Future<Output = ()>) {
+    let closing = async {
+        tokio::select! {
+            () = party.worker.shared.drain.begun() => {}
+            () = expired => {}
+        }
+    };
+    let mut closing = std::pin::pin!(closing);
+    let mut closed = false;
+    let spare: Rc<RefCell<Vec<Storage>>> = Rc::default();
+    loop {
+        let next = tokio::select! {
+            next = poll_fn(|cx| connection.poll_accept(cx)) => next,
+            () = &mut closing, if !closed => {
+                closed = true;
+                connection.graceful_shutdown();
+                continue;
+            }
+        };
+        let Some(Ok((request, respond))) = next else { return };
+        if let Some(entry) = &party.proxy {
+            entry.request();
+        }
+        party.worker.spawn(stream(request, respond, party.refreshed(), spare.clone()));
+    }
+}
+
+/// Serves one stream. `spare`: storage of the connection's streams that have ended.
+async fn stream(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, party: Party, spare: Rc<RefCell<Vec<Storage>>>) {
+    let (mut parts, body) = request.into_parts();
+    let token = parts.extensions.remove::<Token>();
+    let body = Source::http2(body);
+    let tunnel = parts.method == Method::CONNECT && token.is_none();
+    if tunnel && parts.uri.path_and_query().is_some_and(|path| path.as_str() != "/") {
+        respond.send_reset(Code::PROTOCOL_ERROR);
+        return;
+    }
+    let reader = if party.proxy.is_some() { Reader::Proxy } else { Reader::Application };
+    let answer = Answer::http2(respond, parts.method == Method::HEAD, reader);
+    let Party { worker, workload, direction, peer, fixed, port, proxy } = party;
+    let mut call = Call::new(worker, workload, (direction, peer), body, answer);
+    let stored = spare.borrow_mut().pop();
+    let mut record = match stored {
+        Some(storage) => call.reuse(storage),
+        None => call.record(Protocol::Http2),
+    };
+    let asked = match asked(&mut parts, tunnel, proxy.is_some(), &mut call) {
+        Ok(asked) => asked,
+        Err(error) => return refuse(call, &error).await,
+    };
+    call.port = asked.port.or(port);
+    call.fixed = fixed;
+    if call.is_grpc() {
+        call.answer.speaks_grpc();
+    }
+    call.wish = match token {
+        Some(token) => match other_protocol(token.as_str()) {
+            Some(protocol) => Wish::Upgrade(protocol.into()),
+            None => return refuse(call, &HeadError::Protocol).await,
+        },
+        None if tunnel => Wish::Tunnel,
+        None => Wish::Answer { framing: framing(&call.body, asked.length), expects_continue: false },
+    };
+    request::serve(&mut call, &mut record).await;
+    let mut spare = spare.borrow_mut();
+    if spare.len() < SPARE {
+        spare.push(call.retire(record));
+    }
+}
+
+fn asked(parts: &mut http::request::Parts, tunnel: bool, from_proxy: bool, call: &mut Call) -> Result<Http2Asked, HeadError> {
+    if tunnel {
+        // A tunnel has no path; the head's form asks for one.
+        let mut uri = std::mem::take(&mut parts.uri).into_parts();
+        uri.scheme = Some(http::uri::Scheme::HTTP);
+        uri.path_and_query = Some(http::uri::PathAndQuery::from_static("/"));
+        parts.uri = http::Uri::from_parts(uri).map_err(|_| HeadError::Target)?;
+    }
+    let asked = from_http2(parts, &mut call.head, from_proxy)?;
+    if parts.method == Method::CONNECT && !tunnel {
+        // An upgrade: to the process it is the GET that asked for it.
+        call.head.method = Method::GET;
+    }
+    Ok(asked)
+}
+
+fn framing(body: &Source, length: Option<u64>) -> Framing {
+    match length {
+        Some(length) => Framing::Length(length),
+        None if body.is_last() => Framing::None,
+        None => Framing::Chunked,
+    }
+}
+
+/// A head that cannot be what its caller means.
+async fn refuse(mut call: Call, error: &HeadError) {
+    let telemetry = call.worker.shared.telemetry.clone();
+    let mut record: Record = call.record(Protocol::Http2);
+    let mut outcome = Outcome::begin(&telemetry, &mut record);
+    outcome.rejected(Reason::BadRequest, None);
+    let reject = Reject { detail: error.to_string(), ..Reject::new(Reason::BadRequest, call.worker.shared.world.load().generation) };
+    // When it cannot be sent either, the stream is reset by being dropped.
+    let _ = call.answer.reject(&reject, true).await;
+}
