@@ -139,7 +139,9 @@ async fn once(call: &mut Call, plan: &Plan, tries: &mut Tries, outcome: &mut Out
         }
     }
     let workload = call.workload.clone();
-    let upstream = upstream::open(&call.worker, &workload, &hop, tries.fresh).await?;
+    // Opaque bytes never follow what another caller said before.
+    let fresh = tries.fresh || call.wish == Wish::Tunnel;
+    let upstream = upstream::open(&call.worker, &workload, &hop, fresh).await?;
     exchange::run(call, (upstream, &hop), plan, tries, outcome).await
 }
 

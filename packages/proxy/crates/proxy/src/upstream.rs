@@ -1,7 +1,14 @@
 //! One try's far end: a connection of HTTP/1.1 from the pool or new, or a stream to another proxy. Opened, asked, and listened to for its head.
 //! Called by `exchange` and `mirror`. Never dials in plaintext what must prove an identity.
 
-use std::{future::poll_fn, net::SocketAddr, rc::Rc, sync::Arc, task::Poll, time::Instant};
+use std::{
+    future::poll_fn,
+    net::{IpAddr, SocketAddr, UdpSocket},
+    rc::Rc,
+    sync::Arc,
+    task::Poll,
+    time::Instant,
+};
 
 use h2::{client::ResponseFuture, ext::Protocol};
 use http::{Method, Request, Uri};
@@ -322,11 +329,38 @@ pub(crate) fn keep(worker: &Worker, hop: &Hop, sink: Sink, body: Source) {
 
 /// Whether an address is where this proxy itself listens: a request that goes there comes back.
 pub(crate) fn is_own(worker: &Worker, address: SocketAddr) -> bool {
-    worker.shared.listening.borrow().open.contains(&address)
+    worker.shared.listening.borrow().open.iter().any(|own| own.port() == address.port() && meets(own.ip(), address.ip().to_canonical()))
+}
+
+/// Whether a dial of `address` arrives at who listens on `own`. The address of nobody in particular stands for all of this machine on either side.
+fn meets(own: IpAddr, address: IpAddr) -> bool {
+    let is_local = || address.is_loopback() || UdpSocket::bind((address, 0)).is_ok();
+    own == address || address.is_unspecified() || (own.is_unspecified() && is_local())
 }
 
 /// The name of a workload in a tunnel between proxies.
 fn tunnel_authority(workload: &Arc<str>, port: u16) -> String {
     let (namespace, name) = workload.split_once('/').unwrap_or_default();
     format!("{name}.{namespace}:{port}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dial_that_comes_back_is_known_whatever_it_is_written_like() {
+        for (own, address, expected) in [
+            ("127.0.0.1", "127.0.0.1", true),
+            ("127.0.0.1", "0.0.0.0", true),
+            ("127.0.0.1", "::", true),
+            ("127.0.0.1", "127.0.0.2", false),
+            ("0.0.0.0", "127.0.0.1", true),
+            ("0.0.0.0", "127.8.9.1", true),
+            ("0.0.0.0", "192.0.2.1", false),
+            ("192.0.2.1", "192.0.2.2", false),
+        ] {
+            assert_eq!(meets(own.parse().unwrap(), address.parse().unwrap()), expected, "{own} {address}");
+        }
+    }
 }

@@ -9,5 +9,7 @@ mod framing;
 mod interim;
 mod messages;
 mod pressure;
+mod rejects;
+mod routes;
 mod targets;
 mod upgrades;
