@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from plait_controlplane.settings import Settings
-from plait_controlplane.sources.ports import Ports
+from plait_controlplane.sources.ports import Ports, numbers_in
 from plait_controlplane.supervisor import supervise
 
 LOG = logging.getLogger(__name__)
@@ -67,7 +67,9 @@ async def _serve(given: argparse.Namespace) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     ports = Ports(given.state / "ports.json")
     options = ["--source", str(given.source), "--state", str(given.state), "--sockets", str(given.sockets)]
-    options += ["--discovery", ports.own("discovery", given.host), "--identity", ports.own("identity", given.host)]
+    written = numbers_in(given.source)
+    for name in ("discovery", "identity"):
+        options += [f"--{name}", ports.own(name, given.host, written)]
     options += ["--log-level", given.log_level]
     api = [] if given.api_listen is None else ["--api-listen", given.api_listen]
     api += [] if given.api_token_file is None else ["--api-token-file", str(given.api_token_file)]

@@ -10,7 +10,7 @@ from plait_controlplane.resources.problem import Problem
 from plait_controlplane.resources.reader import read
 from plait_controlplane.resources.world import World, world_of
 from plait_controlplane.sources.directory import load
-from plait_controlplane.sources.ports import FREE, Ports
+from plait_controlplane.sources.ports import FREE, Ports, numbers_in
 from plait_controlplane.sources.watch import LONGEST_MILLISECONDS, Unreadable, changes, read_whole
 
 TEXT = "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: 1}]}\n"
@@ -114,6 +114,15 @@ def test_elsewhere_ports_are_the_usual_ones(tmp_path: Path, address: str, inboun
     found = Ports(tmp_path / "ports.json").listeners(world("{}", address=address))["shop/w-0"]
     assert (found.inbound, found.outbound) == (inbound, outbound)
     assert not (tmp_path / "ports.json").exists()
+
+
+def test_the_control_plane_takes_no_port_that_a_file_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.yaml").write_text("ports: [{port: 20001}]\nsidecar: {inbound: 127.0.0.1:20002")  # broken too
+    (tmp_path / "b.txt").write_text("20003")
+    monkeypatch.setattr("plait_controlplane.sources.ports.FREE", range(20001, 20004))
+    assert numbers_in(tmp_path) == {20001, 20002}
+    own = Ports(tmp_path / "ports.json").own("discovery", "127.0.0.1", numbers_in(tmp_path))
+    assert own == "127.0.0.1:20003"
 
 
 def test_the_control_plane_keeps_its_own_two(tmp_path: Path) -> None:

@@ -8,12 +8,14 @@ import ipaddress
 import json
 import os
 import random
+import re
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from pathlib import Path
 
 from plait_controlplane.resources.workload import Workload
 from plait_controlplane.resources.world import World
+from plait_controlplane.sources.directory import FILE_BYTES, files
 from plait_controlplane.translate.names import full_name
 from plait_controlplane.translate.workload import Listeners
 
@@ -34,9 +36,9 @@ class Ports:
             kept = {}
         self._ports: dict[str, int] = {str(name): int(port) for name, port in kept.items()}
 
-    def own(self, name: str, host: str) -> str:
-        """An address of the control plane's own."""
-        return self._address(name, host, set(self._ports.values()))
+    def own(self, name: str, host: str, written: Set[int] = frozenset()) -> str:
+        """An address of the control plane's own; `written` are ports that the user gave to others."""
+        return self._address(name, host, {*self._ports.values(), *written})
 
     def listeners(self, world: World) -> dict[str, Listeners]:
         """Where the proxy of each workload listens."""
@@ -63,6 +65,12 @@ class Ports:
         fresh = self._file.with_suffix(".new")
         fresh.write_text(json.dumps(self._ports, indent=1))
         os.replace(fresh, self._file)
+
+
+def numbers_in(directory: Path) -> frozenset[int]:
+    """Every number in the files that could be a port of the range, understood or not: nobody listens there yet."""
+    texts = (path.read_text(errors="replace") for path in files(directory) if path.stat().st_size <= FILE_BYTES)
+    return frozenset(int(digits) for text in texts for digits in re.findall(r"(?<!\d)\d{5}(?!\d)", text))
 
 
 def join(host: str, port: int) -> str:
