@@ -65,7 +65,9 @@ impl Joined {
         for (key, (_, port, protocol)) in keys.iter().zip(ports) {
             let endpoints = held.endpoints.get(service).into_iter().flatten().find(|(its, _)| its == port).map_or(&[][..], |(_, all)| all);
             let before = self.backends.get(key);
-            if before.is_some_and(|before| same(&before.endpoints, endpoints) && before.protocol == *protocol && before.traffic == content.backend) {
+            if before.is_some_and(|before| {
+                same(&before.endpoints, endpoints) && before.protocol == *protocol && before.traffic == content.backend
+            }) {
                 continue;
             }
             let turn = before.map(|before| before.turn.clone()).unwrap_or_default();

@@ -196,6 +196,11 @@ fn two_of_each() -> Vec<wire::Resource> {
 #[test]
 fn a_change_rebuilds_only_what_it_touches() {
     let timeout = wire::CallTraffic { request_timeout: Some(prost_types::Duration { seconds: 1, nanos: 0 }), ..Default::default() };
+    let spoken = |protocol: wire::Protocol| {
+        let port = wire::ServicePort { name: "http".into(), port: 80, protocol: protocol.into() };
+        let body = wire::Service { namespace: "shop".into(), name: "other".into(), ports: vec![port], ..wire::Service::default() };
+        resource(wire::ResourceKind::Service, "shop/other", &body)
+    };
     let slow = |name: &str| {
         let port = wire::ServicePort { name: "http".into(), port: 80, protocol: wire::Protocol::Http.into() };
         let body = wire::Service {
@@ -210,6 +215,7 @@ fn a_change_rebuilds_only_what_it_touches() {
     for (what, change, rebuilt) in [
         ("the same again", two_of_each(), &[][..]),
         ("endpoints", vec![endpoints("other", &["127.0.0.1:3"])], &["backend other"]),
+        ("a protocol", vec![spoken(wire::Protocol::Tcp)], &["backend other", "destination other"]),
         ("a timeout", vec![slow("other")], &["destination other", "routes other"]),
         ("a timeout of a Service that routes shape", vec![slow("reviews")], &["destination reviews"]),
         ("a producer route", vec![route("r", "", prefix("/c"))], &["destination reviews", "routes reviews"]),

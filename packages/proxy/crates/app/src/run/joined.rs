@@ -4,7 +4,7 @@
 use std::{
     fs,
     io::{self, ErrorKind},
-    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::Path,
     sync::Arc,
 };
@@ -75,7 +75,12 @@ pub(crate) fn start(socket: &Path, joining: Joining) -> Result<Arc<Shared>, RunE
 /// A folder that is ours alone.
 fn folder(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    let mode = fs::metadata(path)?.permissions().mode() & 0o777;
+    let metadata = fs::metadata(path)?;
+    // What is there decides who we are and what we serve: whoever owns it must be us.
+    if metadata.uid() != fs::metadata("/proc/self")?.uid() {
+        return Err(io::Error::other(format!("it belongs to another user (uid {})", metadata.uid())));
+    }
+    let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(io::Error::other(format!("others can look into it (mode {mode:o}); run chmod 700 {}", path.display())));
     }

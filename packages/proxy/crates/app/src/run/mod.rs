@@ -81,12 +81,16 @@ pub(crate) fn run(command: Run) -> Result<ExitCode, RunError> {
         Some(path) => Options::read(path)?.settings().map_err(|error| RunError::InConfig(path.clone(), error))?,
         None => command.options.settings().map_err(RunError::InOptions)?,
     };
-    process::control_runtime()?.block_on(async move {
+    let runtime = process::runtime()?;
+    let end = runtime.block_on(async move {
         let (admin, workers) = (settings.admin, settings.workers);
         let shared = match settings.world {
             World::Fixed { resources, identity_dir } => fixed::start(&admin, &resources, &identity_dir)?,
             World::Joined(joining) => joined::start(&admin, joining)?,
         };
         process::serve(shared, workers).await
-    })
+    });
+    // An end waits for nobody: a name that is being looked up could take half a minute.
+    runtime.shutdown_background();
+    end
 }

@@ -21,8 +21,8 @@ const FLUSH_LIMIT: Duration = Duration::from_millis(500);
 /// Exit code of an end that connections did not survive.
 const CUT_SHORT: u8 = 3;
 
-/// A runtime for the control thread: this one.
-pub(crate) fn control_runtime() -> Result<runtime::Runtime, RunError> {
+/// A runtime for one thread.
+pub(crate) fn runtime() -> Result<runtime::Runtime, RunError> {
     runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Runtime)
 }
 
@@ -56,7 +56,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, workers: usize) -> Result<ExitCod
 }
 
 fn start_worker(shared: Arc<Shared>, number: usize, share_ports: bool, gone: Gone) -> Result<(), RunError> {
-    let runtime = control_runtime()?;
+    let runtime = runtime()?;
     let work = move || {
         let _gone = gone;
         runtime.block_on(LocalSet::new().run_until(plait_proxy_core::serve(shared, share_ports)));
