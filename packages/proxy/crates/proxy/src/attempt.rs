@@ -81,7 +81,8 @@ pub(crate) async fn run(call: &mut Call, plan: &Plan, outcome: &mut Outcome<'_>)
         tried: Vec::new(),
         fresh: false,
         continued: false,
-        deadline: limit.map(|limit| began + limit),
+        // A limit that the clock cannot reach is none.
+        deadline: limit.and_then(|limit| began.checked_add(limit)),
         budget,
         destination: outcome.destination.clone(),
     };
@@ -105,7 +106,7 @@ pub(crate) async fn run(call: &mut Call, plan: &Plan, outcome: &mut Outcome<'_>)
 
 /// One try within the limits of time that the user set. What was opened for good (a tunnel, an upgrade) has none.
 async fn bounded(call: &mut Call, plan: &Plan, tries: &mut Tries, outcome: &mut Outcome<'_>) -> Result<(), Stop> {
-    let attempt = plan.traffic().and_then(|traffic| traffic.attempt_timeout).map(|limit| Instant::now() + limit);
+    let attempt = plan.traffic().and_then(|traffic| traffic.attempt_timeout).and_then(|limit| Instant::now().checked_add(limit));
     let deadline = tries.deadline;
     let Some(limit) = earliest(deadline, attempt).filter(|_| matches!(call.wish, Wish::Answer { .. })) else {
         return once(call, plan, tries, outcome).await;

@@ -239,10 +239,12 @@ impl Down<'_> {
     /// Whether this answer is the one: not when another proxy made it and nothing was delivered, nor when the user wants it tried again.
     fn judge(&self, response: &Response, repeatable: Repeatable, tries: &mut Tries, worker: &Worker) -> Result<(), Stop> {
         if let Some(reject) = response.reject.clone() {
-            if !reject.delivered && reject.reason.is_of_the_place() {
-                return Err(Stop::Failed(Failed::undelivered(reject)));
-            }
-            return Err(Stop::Over(reject.into()));
+            // What went wrong behind the other proxy is as if it had gone wrong here.
+            return Err(match (reject.reason.is_of_the_place(), reject.delivered) {
+                (true, false) => Stop::Failed(Failed::undelivered(reject)),
+                (true, true) => Stop::Failed(Failed::broken(reject)),
+                (false, _) => Stop::Over(reject.into()),
+            });
         }
         match tries.again(worker, self.plan, repeatable, (Ended::Status(self.response.status), false)) {
             Some(pause) => Err(Stop::Again(pause)),

@@ -7,7 +7,7 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::Poll,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use h2::{client::ResponseFuture, ext::Protocol};
@@ -29,6 +29,9 @@ use crate::{
     source::{Broken, Source},
     worker::Worker,
 };
+
+/// An idle connection is kept no longer: further away the clock does not reach.
+const FOR_EVER: Duration = Duration::from_secs(1 << 30);
 
 /// A far end that is ready for a request.
 #[derive(Debug)]
@@ -323,7 +326,7 @@ pub(crate) fn keep(worker: &Worker, hop: &Hop, sink: Sink, body: Source) {
         && body.input.buffer.is_empty()
         && !worker.shared.drain.has_begun()
     {
-        worker.pool.put(hop.address, body.input, sink.output, Instant::now() + hop.idle_timeout);
+        worker.pool.put(hop.address, body.input, sink.output, Instant::now() + hop.idle_timeout.min(FOR_EVER));
     }
 }
 

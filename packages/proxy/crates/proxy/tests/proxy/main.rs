@@ -10,6 +10,7 @@ mod interim;
 mod messages;
 mod pressure;
 mod rejects;
+mod retries;
 mod routes;
 mod targets;
 mod upgrades;
