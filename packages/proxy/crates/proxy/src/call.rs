@@ -7,7 +7,7 @@ use plait_http1::Framing;
 use plait_model::{DestinationKey, Peer, RequestHead, ResponseHead, Workload};
 use plait_telemetry::{Direction, Record};
 
-use crate::{answer::Answer, heads::write_request, pump::Kept, source::Source, worker::Worker};
+use crate::{answer::Answer, heads::write_request, pump::Kept, source::Source, speakers::FirstWord, worker::Worker};
 
 /// One request on its way.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub(crate) struct Call {
     pub(crate) kept: Kept,
     /// Counts the bytes of a tunnel while it is open.
     pub(crate) counted: Option<Rc<plait_telemetry::Connection>>,
+    /// Learns who speaks first in a tunnel whose client was silent.
+    pub(crate) first_word: Option<Rc<FirstWord>>,
     /// The last authority and what it stands for.
     pub(crate) named: Option<(String, DestinationKey, u16)>,
 }
@@ -125,6 +127,7 @@ impl Call {
             response: ResponseHead::default(),
             kept: Kept::default(),
             counted: None,
+            first_word: None,
             named: None,
         }
     }

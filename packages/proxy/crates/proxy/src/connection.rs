@@ -17,12 +17,14 @@ use crate::{
     io::{halves, rejoin},
     mesh, outbound, request,
     source::Source,
+    speakers::{FirstWord, Speaker},
     worker::Worker,
 };
 
 /// A stranger at the inbound port that says nothing is closed after this.
 const FIRST_BYTE: Duration = Duration::from_secs(10);
-/// On a port whose protocol is not declared, a client that says nothing for so long waits for the server to speak first.
+/// On a port whose protocol is not declared, a client that says nothing for so long waits for the server to speak first. Where the server did
+/// so before, nobody waits.
 const SPEAKS_FIRST: Duration = Duration::from_millis(100);
 
 /// Where a connection came in.
@@ -106,7 +108,8 @@ async fn stranger(worker: Rc<Worker>, stream: TcpStream, from: SocketAddr, workl
 }
 
 async fn converse(mut call: Call, mut record: Record, protocol: Protocol, authority: &str) {
-    match speaks(&mut call, protocol).await {
+    let speaker = call.fixed.as_ref().zip(call.port).map(|(key, port)| Speaker::new(key, port));
+    match speaks(&mut call, protocol, speaker).await {
         Speaks::Http => {
             if http1::serve(&mut call, &mut record).await == Ended::Http2 {
                 Box::pin(go_on_in_http2(call)).await;
@@ -131,15 +134,19 @@ async fn go_on_in_http2(call: Call) {
     http2::serve(stream, party, std::future::pending()).await;
 }
 
-/// What the client speaks: as declared, else by its first bytes.
-pub(crate) async fn speaks(call: &mut Call, declared: Protocol) -> Speaks {
+/// What the client speaks: as declared, else by its first bytes. `speaker`: whom it calls.
+pub(crate) async fn speaks(call: &mut Call, declared: Protocol, speaker: Option<Speaker>) -> Speaks {
     match declared {
         Protocol::Http | Protocol::Http2 => return Speaks::Http,
         Protocol::Tcp => return Speaks::Bytes,
         Protocol::Auto => {}
     }
+    let shared = &call.worker.shared;
+    let known = speaker.as_ref().is_some_and(|speaker| shared.speakers.knows(speaker));
+    let patience = if known { Duration::ZERO } else { SPEAKS_FIRST };
+    let first_word = speaker.map(|speaker| Rc::new(FirstWord::listen(shared, speaker)));
     let Some(input) = call.body.input() else { return Speaks::Nothing };
-    let limit = tokio::time::Instant::now() + SPEAKS_FIRST;
+    let limit = tokio::time::Instant::now() + patience;
     loop {
         match detect::protocol(input.buffer.data()) {
             Detected::Http1 | Detected::Http2 => return Speaks::Http,
@@ -149,7 +156,10 @@ pub(crate) async fn speaks(call: &mut Call, declared: Protocol) -> Speaks {
         match tokio::time::timeout_at(limit, input.fill(0)).await {
             Ok(Ok(count)) if count > 0 => {}
             // It waits for the server, or sends a word at a time: bytes are always right.
-            Err(_) => return Speaks::Bytes,
+            Err(_) => {
+                call.first_word = first_word;
+                return Speaks::Bytes;
+            }
             Ok(_) => return Speaks::Nothing,
         }
     }

@@ -90,8 +90,15 @@ pub(crate) async fn run(
     // What was sent before is sent again; a tunnel may have begun with bytes that were read already.
     let again = if tries.is_repeated() || call.wish == Wish::Tunnel { call.kept.whole() } else { None };
     let counted = call.counted.clone();
-    let (up_counted, down_counted) =
-        (|bytes| counted.iter().for_each(|c| c.sent(bytes)), |bytes| counted.iter().for_each(|c| c.received(bytes)));
+    let first_word = call.first_word.take();
+    let up_counted = |bytes| {
+        counted.iter().for_each(|c| c.sent(bytes));
+        first_word.iter().for_each(|word| word.client());
+    };
+    let down_counted = |bytes| {
+        counted.iter().for_each(|c| c.received(bytes));
+        first_word.iter().for_each(|word| word.server());
+    };
     let progress = Progress {
         sent: Meter::new(counted.is_some().then_some(&up_counted)),
         received: Meter::new(counted.is_some().then_some(&down_counted)),

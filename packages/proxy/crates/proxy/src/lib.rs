@@ -27,8 +27,10 @@ mod request;
 mod shared;
 mod sink;
 mod source;
+mod speakers;
 mod upstream;
 mod worker;
 
 pub use shared::{ConnectionInfo, Connections, Drain, Listening, Shared};
+pub use speakers::{Speaker, Speakers};
 pub use worker::serve;

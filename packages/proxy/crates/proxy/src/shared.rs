@@ -16,6 +16,8 @@ use serde::Serialize;
 use std::sync::Mutex;
 use tokio::sync::watch;
 
+use crate::speakers::Speakers;
+
 /// What all workers share.
 #[derive(Debug)]
 pub struct Shared {
@@ -31,6 +33,8 @@ pub struct Shared {
     pub listening: watch::Sender<Listening>,
     /// Connections to and from other proxies, for people.
     pub connections: Connections,
+    /// Destinations whose servers speak first.
+    pub speakers: Speakers,
 }
 
 impl Shared {
@@ -43,6 +47,7 @@ impl Shared {
             drain: Drain::default(),
             listening: watch::Sender::default(),
             connections: Connections::default(),
+            speakers: Speakers::default(),
         })
     }
 }

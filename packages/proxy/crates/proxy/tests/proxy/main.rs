@@ -12,5 +12,6 @@ mod pressure;
 mod rejects;
 mod retries;
 mod routes;
+mod speakers;
 mod targets;
 mod upgrades;

@@ -7,6 +7,7 @@ use std::{
 
 use axum::{Json, extract::State};
 use plait_identity::Leaf;
+use plait_proxy_core::Speaker;
 use serde::Serialize;
 
 use crate::run::{ready::Readiness, status::Source};
@@ -21,6 +22,8 @@ pub(super) struct Config {
     /// Services that are held because somebody here called them.
     destinations: Vec<String>,
     listening: Vec<SocketAddr>,
+    /// Where nobody declared what is spoken and the server was heard to speak first.
+    speak_first: Vec<Speaker>,
 }
 
 #[derive(Debug, Serialize)]
@@ -50,7 +53,8 @@ pub(super) async fn config(State(asked): State<Readiness>) -> Json<Config> {
     let mut destinations: Vec<_> = snapshot.destinations.keys().map(ToString::to_string).collect();
     destinations.sort();
     let listening = asked.shared.listening.borrow().open.clone();
-    Json(Config { generation: snapshot.generation, source: asked.status.source(), workloads, destinations, listening })
+    let speak_first = asked.shared.speakers.list();
+    Json(Config { generation: snapshot.generation, source: asked.status.source(), workloads, destinations, listening, speak_first })
 }
 
 fn certificate(leaf: &Leaf) -> Certificate {
