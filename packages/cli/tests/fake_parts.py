@@ -1,7 +1,7 @@
 """Stands in for `plait-controlplane` and `plait-proxy`: the answers that the command reads, and nothing behind them.
 
 Run as `fake_parts.py plait-controlplane serve ...` or `fake_parts.py plait-proxy run ...`. Workloads are the lines
-"namespace/name port" of the file `workloads` in the source folder, so that a test adds and removes them.
+"namespace/name port" of the file `workloads.yaml` in the source folder, so that a test adds and removes them.
 """
 
 import json
@@ -44,7 +44,7 @@ class Handler(BaseHTTPRequestHandler):
 
 def workloads() -> list[dict[str, Any]]:
     found = []
-    for line in (Path(option("--source")) / "workloads").read_text().splitlines():
+    for line in (Path(option("--source")) / "workloads.yaml").read_text().splitlines():
         name, port = line.split()
         namespace, _, short = name.partition("/")
         ports = [{"name": "http", "port": int(port)}]

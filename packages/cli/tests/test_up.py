@@ -34,7 +34,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
     folder = tmp_path / "shop"
     folder.mkdir()
-    (folder / "workloads").write_text("shop/web 8001\nshop/reviews 8002\n")
+    (folder / "workloads.yaml").write_text("shop/web 8001\nshop/reviews 8002\n")
     yield folder
     plait("down")
     assert not running(tmp_path)
@@ -80,7 +80,7 @@ def test_up_detached_status_stat_and_down(shop: Path) -> None:
 
 def test_sidecars_come_and_go_with_their_workloads(shop: Path) -> None:
     assert plait("up", str(shop), "--detach").returncode == 0
-    (shop / "workloads").write_text("shop/web 8001\nshop/ledger 8003\n")
+    (shop / "workloads.yaml").write_text("shop/web 8001\nshop/ledger 8003\n")
     until(lambda: any("shop.ledger" in line for line in running(shop.parent)))
     until(lambda: not any("shop.reviews" in line for line in running(shop.parent)))
     token = shop.parent / "state" / "plait" / "shop" / "proxies" / "shop.ledger" / "token"
@@ -93,3 +93,13 @@ def test_a_killed_up_leaves_no_process(shop: Path) -> None:
     os.kill(record["pid"], 9)
     until(lambda: not running(shop.parent))
     assert plait("status").returncode == 3
+
+
+def test_a_folder_without_workloads_is_refused_at_once(shop: Path) -> None:
+    (shop / "workloads.yaml").write_text("")
+    up = plait("up", str(shop), "--detach")
+    assert (up.returncode, "has no Workload that can be in force" in up.stderr) == (1, True), up.stderr
+    assert not running(shop.parent)
+    (shop / "workloads.yaml").unlink()
+    empty = plait("up", str(shop))
+    assert (empty.returncode, "holds no YAML" in empty.stderr) == (2, True), empty.stderr

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from plait_cli.binaries import locate
-from plait_cli.client import Admin, Api, name_of
+from plait_cli.client import Admin, Api, Unreachable, name_of
 from plait_cli.errors import Failure
 from plait_cli.meshes import Mesh
 from plait_cli.supervisor import Child, Say, cap
@@ -80,17 +80,17 @@ class Laptop:
                 missing = await asyncio.to_thread(self.missing)
                 if not missing:
                     return await asyncio.to_thread(self.api.mesh)
-            except Failure as error:
+            except Unreachable as error:
                 missing = error.message
             progress(missing)
             await asyncio.sleep(0.05)
         raise Failure(f"not ready after {deadline_seconds:.0f} s: {missing}", f"what the parts said: {self.mesh.log}")
 
     def missing(self) -> str:
-        """What keeps the mesh from being ready; empty = nothing."""
+        """What keeps the mesh from being ready; empty = nothing. Raises Failure when waiting would not help."""
         wanted = {name_of(workload) for workload in self.api.workloads()}
         if not wanted:
-            return f"no Workload in {self.directory} is accepted"
+            raise Failure(f"{self.directory} has no Workload that can be in force", f"plait lint {self.directory}")
         current = {name for proxy in self.api.proxies() if proxy["current"] for name in proxy["workloads"]}
         if late := sorted(wanted - current):
             return f"waiting for the sidecars of {', '.join(late)}"

@@ -32,6 +32,8 @@ def up(
     if not directory.is_dir():
         raise Failure(f"{directory} is not a folder", "give the folder that holds your YAML", USAGE)
     mesh = place(name or directory.resolve().name, state)
+    if not any(directory.rglob("*.y*ml")):
+        raise Failure(f"{directory} holds no YAML", "plait demo shows a folder that does", USAGE)
     if detach:
         start_detached(mesh, directory, state)
         return
@@ -52,8 +54,10 @@ async def run(mesh: Mesh, directory: Path) -> None:
         stop = asyncio.create_task(ended.wait())
         await asyncio.wait({ready, stop}, return_when=asyncio.FIRST_COMPLETED)
         if ready.done():
+            facts = ready.result()
             workloads = await asyncio.to_thread(laptop.api.workloads)
-            print(announcement(ready.result(), workloads, time.monotonic() - began), flush=True)
+            wrong = sum(bool(entry["problems"]) for entry in await asyncio.to_thread(laptop.api.objects))
+            print(announcement(facts, workloads, wrong, time.monotonic() - began), flush=True)
             (mesh.state / "ready").touch()  # after the announcement: whoever waits for it prints that
             await stop
         ready.cancel()
@@ -63,8 +67,8 @@ async def run(mesh: Mesh, directory: Path) -> None:
         await laptop.stop()
 
 
-def announcement(facts: dict[str, Any], workloads: list[dict[str, Any]], seconds: float) -> str:
-    """What is printed when every sidecar is current."""
+def announcement(facts: dict[str, Any], workloads: list[dict[str, Any]], wrong: int, seconds: float) -> str:
+    """What is printed when every sidecar is current; `wrong` objects have problems."""
     lines = [
         f"✓ mesh {facts['name']}: {count(len(workloads), 'sidecar')} "
         f"serve generation {facts['generation']} ({seconds:.1f} s)"
@@ -73,6 +77,10 @@ def announcement(facts: dict[str, Any], workloads: list[dict[str, Any]], seconds
         binds = "".join(f", {bind['listen']} is {bind['to']}" for bind in entry.get("binds", []))
         outbound = entry.get("outbound") or "none"
         lines.append(f"  {name_of(entry):{NAME_WIDTH}} calls others through {outbound}{binds}")
+    if wrong:
+        lines.append(
+            f"! {count(wrong, 'object')} with problems: plait status names file, line and what to write instead"
+        )
     beside = sorted(f"{entry['address']}:{port['port']}" for entry in workloads for port in entry["ports"])
     lines.append(f"! open beside the mesh, without identity or policy: {', '.join(beside)}")
     lines.append("  (each process listens there itself; keep these ports on loopback)")
@@ -105,7 +113,13 @@ def start_detached(mesh: Mesh, directory: Path, state: Path | None) -> None:
         if process.poll() is not None or time.monotonic() > deadline:
             if process.poll() is None:
                 process.terminate()
-            raise Failure(f"mesh {mesh.name} did not become ready", f"{log} ends with:\n{log.read_text()[-2000:]}")
+            raise Failure(f"mesh {mesh.name} did not become ready", f"{last_words(log)}\n  all that it said: {log}")
         time.sleep(0.05)
     said = log.read_text()
     print(said[said.index("✓ mesh") :], end="")
+
+
+def last_words(log: Path) -> str:
+    """What a mesh that failed said of it; when it ended without a word of its own, the end of its log."""
+    _, mark, words = log.read_text().rpartition("\n✗ ")
+    return words.strip() if mark else words[-2000:].strip()
