@@ -8,6 +8,7 @@ mod exchange;
 mod framing;
 mod interim;
 mod messages;
+mod policies;
 mod pressure;
 mod rejects;
 mod retries;
