@@ -23,13 +23,15 @@ CALLED = {
 }
 GROUP = "X25519MLKEM768"
 CAPTURE_SECONDS = 2.0
+# A second of load has opened every connection.
+SETTLED_SECONDS = 1.0
 # What no byte between sidecars may show: HTTP of either version, our own words, and the secret sent meanwhile.
 TELLTALES = (b"HTTP/1.1", b"PRI * HTTP/2.0", b"GET /", b"Could not put it down")
 
 
 async def every_edge_encrypted(stage: Stage, length: Length) -> Result:
     """Each connection from web's sidecar is TLS 1.3 with the identity expected at either end, seen from either end."""
-    await asyncio.sleep(1.0)  # a second of load has opened every connection
+    await asyncio.sleep(SETTLED_SECONDS)
     outbound = [entry for entry in stage.admin("web-1").connections() if is_mesh(entry, "outbound")]
     wrong = [f"web-1 out: {entry}" for entry in outbound if not strong(entry)]
     edges = 0
