@@ -117,6 +117,9 @@ pub(crate) async fn run(
             }
             let repeatable = Repeatable { idempotent: asked.head.method.is_idempotent(), whole: call.kept.is_whole() };
             down.judge(&response, repeatable, tries, &worker)?;
+            if worker.shared.drain.has_begun() {
+                down.answer.close();
+            }
             down.begin(&response)?;
             down.body(&mut response, &mut up, lost).await?;
             Ok(response)

@@ -27,6 +27,8 @@ const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const HEAD: Duration = Duration::from_secs(30);
 /// A connection without a request is closed after this.
 const IDLE: Duration = Duration::from_secs(3600);
+/// A connection that is idle when the proxy stops is closed after this: its caller may have sent a request before it could know.
+const CROSSING: Duration = Duration::from_secs(1);
 /// What a caller still sends is read this long before the connection closes, so that the answer is not lost to a reset.
 const LINGER: Duration = Duration::from_secs(1);
 /// And so much of it.
@@ -97,6 +99,7 @@ async fn head(call: &mut Call) -> Head {
     let limits = call.worker.limits();
     let mut draining = call.worker.shared.drain.watch();
     let Some(input) = call.body.input() else { return Head::Closed };
+    let mut stopping = false;
     let mut limit = Instant::now() + if input.buffer.is_empty() { IDLE } else { HEAD };
     loop {
         if !input.buffer.is_empty() {
@@ -123,7 +126,11 @@ async fn head(call: &mut Call) -> Head {
         let filled = tokio::select! {
             biased;
             filled = timeout_at(limit, input.fill(limits.head_bytes)) => filled,
-            () = draining.begun(), if first => return Head::Closed,
+            () = draining.begun(), if first && !stopping => {
+                stopping = true;
+                limit = limit.min(Instant::now() + CROSSING);
+                continue;
+            }
         };
         match filled {
             Ok(Ok(count)) if count > 0 => {}

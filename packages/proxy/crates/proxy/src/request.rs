@@ -107,7 +107,7 @@ async fn conclude(call: &mut Call, fault: Fault, outcome: &mut Outcome<'_>) {
             let reject = addressed(*reject, call);
             outcome.rejected(reject.reason, reject.object.clone());
             let known = call.direction == Direction::Outbound || call.peer.identity.is_some();
-            if !call.body.is_over() {
+            if !call.body.is_over() || call.worker.shared.drain.has_begun() {
                 call.answer.close();
             }
             if call.answer.reject(&reject, known).await.is_err() {

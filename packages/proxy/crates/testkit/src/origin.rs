@@ -45,7 +45,7 @@ impl Origin {
 
     /// The next connection.
     pub async fn accept(&self) -> Peer {
-        Peer::new(in_time("a connection to the origin", self.listener.accept()).await.unwrap().0)
+        in_time("a connection to the origin", self.listener.accept()).await.unwrap().0.into()
     }
 
     /// No connection waits.
@@ -59,7 +59,7 @@ impl Origin {
         let (record, answer) = (seen.clone(), Arc::new(answer));
         tokio::spawn(async move {
             while let Ok((stream, _)) = self.listener.accept().await {
-                tokio::spawn(converse(Peer::new(stream), record.clone(), answer.clone()));
+                tokio::spawn(converse(stream.into(), record.clone(), answer.clone()));
             }
         });
         seen

@@ -30,16 +30,18 @@ pub struct Peer {
     ahead: Vec<u8>,
 }
 
+impl From<TcpStream> for Peer {
+    fn from(stream: TcpStream) -> Self {
+        stream.set_nodelay(true).unwrap();
+        Self { stream, ahead: Vec::new() }
+    }
+}
+
 impl Peer {
     /// Connects.
     pub async fn connect(address: SocketAddr) -> Self {
         let stream = in_time("a connect", TcpStream::connect(address)).await.unwrap_or_else(|error| panic!("{address}: {error}"));
-        Self::new(stream)
-    }
-
-    pub(crate) fn new(stream: TcpStream) -> Self {
-        stream.set_nodelay(true).unwrap();
-        Self { stream, ahead: Vec::new() }
+        stream.into()
     }
 
     /// Sends text.

@@ -4,6 +4,7 @@
 
 mod broken;
 mod closing;
+mod drain;
 mod exchange;
 mod framing;
 mod interim;
