@@ -1,5 +1,6 @@
 //! Resources in force. A change set is applied whole; a resource that cannot be right rejects only itself, its last good version stays.
-//! What did not change is shared with the snapshot before. Called by `session` and for questions offline; how things are joined stands in `join`.
+//! What did not change is shared with the snapshot before. Called by `session` and for questions offline; how things are joined stands in
+//! `join`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,5 +1,5 @@
-//! Follows one control plane for as long as the proxy lives: connects, drives `session`, publishes what comes of it, and comes back when a stream
-//! ends. Run by `app` on the control thread. What the messages mean stands in `session`.
+//! Follows one control plane for as long as the proxy lives: connects, drives `session`, publishes what comes of it, and comes back when a
+//! stream ends. Run by `app` on the control thread. What the messages mean stands in `session`.
 
 use std::{
     fmt,

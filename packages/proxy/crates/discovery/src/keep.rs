@@ -1,7 +1,7 @@
 //! Last known good: what was in force, on disk, so that a restarted proxy serves without its control plane.
 //!
-//! Sealed with a key that derives from the leaf's, so that nobody who cannot be the workload can tell its proxy what to do. Called by `app`.
-//! A file that is damaged, or sealed with another key, is refused whole.
+//! Sealed with a key that derives from the leaf's, so that nobody who cannot be the workload can tell its proxy what to do. Called by
+//! `app`. A file that is damaged, or sealed with another key, is refused whole.
 
 use std::{
     fs::{self, File, OpenOptions},

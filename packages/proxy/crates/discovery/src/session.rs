@@ -1,5 +1,5 @@
-//! The proxy's side of the discovery protocol without I/O: messages, demands and time in, actions out. Driven by `client`, and by scripts in tests.
-//! Outlives streams: what is in force stays when one ends, and the next begins with it.
+//! The proxy's side of the discovery protocol without I/O: messages, demands and time in, actions out. Driven by `client`, and by scripts
+//! in tests. Outlives streams: what is in force stays when one ends, and the next begins with it.
 
 use std::{
     sync::atomic::Ordering::Relaxed,

@@ -1,4 +1,5 @@
-//! `run --resources`: the whole world from a file, identities from a folder. For benchmarks, tests and a first look; nothing is followed or renewed.
+//! `run --resources`: the whole world from a file, identities from a folder. For benchmarks, tests and a first look; nothing is followed or
+//! renewed.
 
 use std::{path::Path, sync::Arc};
 

@@ -1,5 +1,5 @@
-//! `run --join`: a certificate for a join token, then the world from the control plane, renewed and followed for as long as the process lives.
-//! Without the control plane it serves from what was kept on disk; without that it serves nothing.
+//! `run --join`: a certificate for a join token, then the world from the control plane, renewed and followed for as long as the process
+//! lives. Without the control plane it serves from what was kept on disk; without that it serves nothing.
 
 use std::{
     fs,

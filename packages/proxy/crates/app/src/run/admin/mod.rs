@@ -1,5 +1,5 @@
-//! The admin server: what people and the command `plait` ask a proxy, over a Unix socket of mode 0600; where the mesh wants it, `/metrics` and
-//! `/ready` over TCP too. It only reads, and GET alone is answered. Called by each form of `run`; lives on the control thread.
+//! The admin server: what people and the command `plait` ask a proxy, over a Unix socket of mode 0600; where the mesh wants it, `/metrics`
+//! and `/ready` over TCP too. It only reads, and GET alone is answered. Called by each form of `run`; lives on the control thread.
 
 mod config;
 mod explain;

@@ -1,5 +1,5 @@
-//! `/metrics` and `/ready` over TCP, where `Mesh.spec.telemetry.metrics.listen` says. Anybody on the network may knock there, so that little is
-//! answered, to few at a time, and not for long.
+//! `/metrics` and `/ready` over TCP, where `Mesh.spec.telemetry.metrics.listen` says. Anybody on the network may knock there, so that
+//! little is answered, to few at a time, and not for long.
 
 use std::{
     io,
