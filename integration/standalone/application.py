@@ -1,14 +1,16 @@
 """A process behind a sidecar; it tells what it received, so that a test sees what the mesh did to it.
 
 Run as `application.py http|tcp|chat PORT NAME`. HTTP: `/slow/SECONDS` answers late, `/stream/PIECES` in chunks with
-pauses, everything else at once.
+pauses, `/flaky/TIMES/NAME` with 503 so many times, `/seen/PATH` how often a path was asked for, all else at once.
 """
 
 import json
 import socketserver
 import sys
 import time
+from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 from websockets.sync.server import ServerConnection, serve
 
@@ -29,6 +31,7 @@ class Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     wbufsize = -1
     name = ""
+    seen: ClassVar[Counter[str]] = Counter()
 
     def answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
@@ -38,16 +41,25 @@ class Handler(BaseHTTPRequestHandler):
         if word == "stream":
             self.stream(int(argument))
             return
+        if word == "seen":
+            self.send(200, str(self.seen[f"/{argument}"]))
+            return
+        self.seen[self.path] += 1
+        if word == "flaky" and self.seen[self.path] <= int(argument.partition("/")[0]):
+            self.send(503, "not yet")
+            return
         received = {"name": self.name, "method": self.command, "path": self.path, "body": body.decode()}
-        text = json.dumps({**received, "headers": {key.lower(): value for key, value in self.headers.items()}}).encode()
-        self.send_response(200)
+        self.send(200, json.dumps({**received, "headers": {key.lower(): value for key, value in self.headers.items()}}))
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = answer
+
+    def send(self, status: int, text: str) -> None:
+        self.send_response(status)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(text)))
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(text)
-
-    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = answer
+            self.wfile.write(text.encode())
 
     def stream(self, pieces: int) -> None:
         self.send_response(200)
