@@ -36,6 +36,9 @@ pub(crate) const STREAMS: u32 = 1000;
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Streams that a caller took back and that are still remembered: more is a flood.
 const RESETS: usize = 100;
+/// What small frames may cost that were received and not read yet, as h2 counts it: 256 bytes for each, less what it holds. Whoever exceeds it
+/// loses the connection with all its streams, so there must be room for the small frames of many slow readers.
+pub(crate) const SMALL_FRAMES: usize = 64 << 20;
 /// Storage kept for the next streams of a connection.
 const SPARE: usize = 64;
 
@@ -74,6 +77,7 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, party: P
         .max_header_list_size(party.worker.limits().head_bytes as u32)
         .max_send_buffer_size(STREAM_WINDOW as usize)
         .enable_connect_protocol()
+        .data_frame_budget(SMALL_FRAMES)
         .handshake(stream);
     if let Ok(Ok(connection)) = tokio::time::timeout(HANDSHAKE, handshake).await {
         accept(connection, party, expired).await;

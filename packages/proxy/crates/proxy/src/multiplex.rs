@@ -74,8 +74,17 @@ struct Slot {
 pub(crate) struct Live {
     sender: SendRequest<Bytes>,
     proof: Proof,
-    entry: Option<Rc<Entry>>,
-    busy: Rc<Cell<usize>>,
+    state: Rc<State>,
+}
+
+/// What a connection's task, its requests and its place share.
+#[derive(Debug, Default)]
+struct State {
+    /// Requests under way.
+    busy: Cell<usize>,
+    ended: Cell<bool>,
+    /// In the list of connections, while it lives.
+    entry: RefCell<Option<Entry>>,
 }
 
 /// One request's place on a connection.
@@ -87,11 +96,11 @@ pub(crate) struct Stream {
 
 /// A request under way on a connection.
 #[derive(Debug)]
-pub(crate) struct Busy(Rc<Cell<usize>>);
+pub(crate) struct Busy(Rc<State>);
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
+        self.0.busy.set(self.0.busy.get() - 1);
     }
 }
 
@@ -109,7 +118,9 @@ pub(crate) enum Unopened {
 impl Connections {
     /// Forgets the places of connections that ended.
     pub(crate) fn sweep(&self) {
-        self.0.borrow_mut().retain(|_, slot| slot.live.borrow().is_some() || slot.dialling.try_lock().is_err());
+        self.0
+            .borrow_mut()
+            .retain(|_, slot| slot.live.borrow().as_ref().is_some_and(|live| !live.state.ended.get()) || slot.dialling.try_lock().is_err());
     }
 
     /// Closes all as soon as their requests have ended.
@@ -153,7 +164,7 @@ impl Slot {
         }
         // Somebody else may have dialled meanwhile: only the one that was looked at is put away.
         let mut current = self.live.borrow_mut();
-        if current.as_ref().is_some_and(|current| Rc::ptr_eq(&current.busy, &live.busy)) {
+        if current.as_ref().is_some_and(|current| Rc::ptr_eq(&current.state, &live.state)) {
             *current = None;
         }
         None
@@ -171,6 +182,7 @@ impl Live {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .initial_max_send_streams(STREAMS as usize)
             .enable_push(false)
+            .data_frame_budget(crate::http2::SMALL_FRAMES)
             .handshake(stream)
             .await?;
         let mut pings = connection.ping_pong().expect("taken once");
@@ -178,33 +190,36 @@ impl Live {
             ended = &mut connection => return Err(ended.err().unwrap_or_else(|| h2::Reason::NO_ERROR.into())),
             pong = pings.ping(Ping::opaque()) => drop(pong?),
         }
-        let busy: Rc<Cell<usize>> = Rc::default();
-        tokio::task::spawn_local(drive(connection, pings, busy.clone()));
-        Ok(Self { sender, proof, entry: None, busy })
+        let state: Rc<State> = Rc::default();
+        tokio::task::spawn_local(drive(connection, pings, state.clone()));
+        Ok(Self { sender, proof, state })
     }
 
     /// The same, shown in the list of connections.
     pub(crate) fn listed(self, entry: Entry) -> Self {
-        Self { entry: Some(Rc::new(entry)), ..self }
+        self.state.entry.replace((!self.state.ended.get()).then_some(entry));
+        self
     }
 
     /// Waits until the connection takes one more request.
     async fn stream(mut self) -> Result<Stream, h2::Error> {
         poll_fn(|cx| self.sender.poll_ready(cx)).await?;
-        if let Some(entry) = &self.entry {
+        if let Some(entry) = &*self.state.entry.borrow() {
             entry.request();
         }
-        self.busy.set(self.busy.get() + 1);
-        Ok(Stream { sender: self.sender, busy: Busy(self.busy) })
+        self.state.busy.set(self.state.busy.get() + 1);
+        Ok(Stream { sender: self.sender, busy: Busy(self.state) })
     }
 }
 
 /// Runs a connection to its end; how it ended is known to each of its requests, and to the next through its sender.
-async fn drive<S: AsyncRead + AsyncWrite + Unpin>(mut connection: Connection<S, Bytes>, pings: PingPong, busy: Rc<Cell<usize>>) {
+async fn drive<S: AsyncRead + AsyncWrite + Unpin>(mut connection: Connection<S, Bytes>, pings: PingPong, state: Rc<State>) {
     tokio::select! {
         _ = &mut connection => {}
-        () = until_silent(pings, &busy) => {}
+        () = until_silent(pings, &state.busy) => {}
     }
+    state.ended.set(true);
+    state.entry.take();
 }
 
 /// Resolves when the peer no longer answers, or when nobody used the connection for long.

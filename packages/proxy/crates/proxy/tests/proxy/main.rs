@@ -9,6 +9,7 @@ mod exchange;
 mod framing;
 mod interim;
 mod messages;
+mod observed;
 mod policies;
 mod pressure;
 mod rejects;
