@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from calling import Load, ask, say
-from shop import Shop, until
+from shop import Shop, accepts, free_ports, until
 
 CHANGES_PER_SECOND = 10
 CHURN_SECONDS = 5
@@ -160,3 +160,41 @@ def test_egress_is_denied_when_the_mesh_says_so(clean: Shop) -> None:
         until(denied, "egress is denied", 1.0)
     finally:
         clean.write("shop.yaml", whole)
+
+
+NEWCOMER = """
+apiVersion: v1
+kind: Service
+metadata: {{name: newcomer, namespace: shop}}
+spec: {{selector: {{app: newcomer}}, ports: [{{name: http, port: 80, targetPort: http, appProtocol: http}}]}}
+---
+apiVersion: plait.dev/v1alpha1
+kind: Workload
+metadata: {{name: newcomer-1, namespace: shop, labels: {{app: newcomer}}}}
+spec: {{serviceAccount: newcomer, address: 127.0.0.1, ports: [{{name: http, port: {port}}}]}}
+"""
+
+
+def test_a_workload_that_joins_is_served_and_one_that_leaves_is_gone(clean: Shop) -> None:
+    port = clean.ports["web_out"]
+    clean.write("test-newcomer.yaml", NEWCOMER.format(port=clean.ports["stock_1"]))
+    until(lambda: ask(port, "http://newcomer/").status == 200, "the newcomer is served")
+    assert clean.processes("proxy-shop.newcomer-1.sock")
+    (clean.yaml / "test-newcomer.yaml").unlink()
+    until(lambda: not clean.processes("proxy-shop.newcomer-1.sock"), "its sidecar has ended")
+    until(lambda: ask(port, "http://newcomer/").status != 200, "its name is forgotten")
+
+
+def test_a_sidecar_listens_where_it_is_told_to_while_it_runs(clean: Shop) -> None:
+    whole = (clean.yaml / "shop.yaml").read_text()
+    before = clean.ports["guest_out"]
+    (after,) = free_ports(1)
+    pid = clean.sidecar("guest-1")
+    clean.write("shop.yaml", whole.replace(f"127.0.0.1:{before}", f"127.0.0.1:{after}"))
+    try:
+        until(lambda: accepts(after) and not accepts(before), "it listens on the new port alone", 1.0)
+        assert ask(after, "http://stock/").status == 200
+        assert clean.sidecar("guest-1") == pid
+    finally:
+        clean.write("shop.yaml", whole)
+    until(lambda: accepts(before), "it listens where it did")
