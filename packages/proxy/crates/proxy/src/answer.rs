@@ -13,6 +13,7 @@ use crate::{
     reject::{REJECT_HEADER, Reject},
     sink::Sink,
     source::Broken,
+    websocket,
 };
 
 /// The answer to one request.
@@ -185,10 +186,16 @@ impl Answer {
                 }
                 Ok(())
             }
-            Way::Http2 { respond, sink, .. } => {
+            Way::Http2 { respond, sink, reader, .. } => {
                 let broken = |_| Broken::Stream(Reason::INTERNAL_ERROR.into());
-                let mut response = response_to_http2(&ResponseHead { status: 200, ..head.clone() }, None).map_err(broken)?;
-                response.headers_mut().insert(UPGRADED_HEADER, HeaderValue::from_static("yes"));
+                let mut head = ResponseHead { status: 200, ..head.clone() };
+                if *reader != Reader::Proxy {
+                    websocket::agree(&mut head.headers);
+                }
+                let mut response = response_to_http2(&head, None).map_err(broken)?;
+                if *reader == Reader::Proxy {
+                    response.headers_mut().insert(UPGRADED_HEADER, HeaderValue::from_static("yes"));
+                }
                 *sink = Some(Sink::http2(respond.send_response(response, false)?, false));
                 Ok(())
             }

@@ -23,6 +23,7 @@ use crate::{
     request,
     shared::Entry,
     source::Source,
+    websocket,
     worker::Worker,
 };
 
@@ -141,7 +142,12 @@ async fn stream(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, 
     }
     call.wish = match token {
         Some(token) => match other_protocol(token.as_str()) {
-            Some(protocol) => Wish::Upgrade(protocol.into()),
+            Some(protocol) => {
+                if proxy.is_none() {
+                    websocket::ask(protocol, &mut call.head.headers);
+                }
+                Wish::Upgrade(protocol.into())
+            }
             None => return refuse(call, &HeadError::Protocol).await,
         },
         None if tunnel => Wish::Tunnel,

@@ -29,6 +29,7 @@ mod sink;
 mod source;
 mod speakers;
 mod upstream;
+mod websocket;
 mod worker;
 
 pub use shared::{ConnectionInfo, Connections, Drain, Listening, Shared};

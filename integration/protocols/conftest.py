@@ -1,0 +1,30 @@
+"""One mesh for all tests of this folder. Its Services have no processes: who needs one starts it on `processes`."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mesh import Mesh
+
+
+@pytest.fixture(scope="session")
+def mesh() -> Iterator[Mesh]:
+    """Two sidecars, and Services without processes."""
+    with tempfile.TemporaryDirectory() as place:
+        found = Mesh(Path(place))
+        greeter = found.add("greeter", "http2", 50051, places=2)
+        found.again("twins", greeter, "http2")
+        found.add("locked", "http2", 50052, denied=True)
+        found.add("empty", "http2", 50053)
+        found.add("chat", "http", 80)
+        for name, port in {"postgres": 5432, "mariadb": 3306, "redis": 6379, "smtp": 25, "nginx": 8080}.items():
+            service = found.add(name, "tcp", port)
+            found.again(f"{name}-undeclared", service, "undeclared")
+        found.again("nginx-http", found.services["nginx"], "http")
+        found.add("nginx-tls", "undeclared", 8443)
+        try:
+            found.start()
+            yield found
+        finally:
+            found.stop()

@@ -1,0 +1,102 @@
+"""A gRPC server by the official library: one method for each way to call and to fail. Messages are bytes.
+
+Used by test_grpc.
+"""
+
+import threading
+from collections.abc import Iterator
+from concurrent import futures
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+SERVICE = "plait.test.Greeter"
+LARGEST = 8 << 20
+Context = grpc.ServicerContext
+
+
+class Greeter:
+    """One server. `cancelled` is set when a caller took a call back."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.cancelled = threading.Event()
+        self.waiting = threading.Event()
+        options = [("grpc.max_receive_message_length", LARGEST), ("grpc.max_send_message_length", LARGEST)]
+        self.server = grpc.server(futures.ThreadPoolExecutor(16), options=options)
+        self.server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, self._handlers()),))
+        status = health.HealthServicer()
+        status.set(SERVICE, health_pb2.HealthCheckResponse.SERVING)
+        status.set("out-of-order", health_pb2.HealthCheckResponse.NOT_SERVING)
+        health_pb2_grpc.add_HealthServicer_to_server(status, self.server)
+        reflection.enable_server_reflection((health.SERVICE_NAME, reflection.SERVICE_NAME), self.server)
+        assert self.server.add_insecure_port(f"127.0.0.1:{port}") == port
+        self.server.start()
+
+    def stop(self) -> None:
+        self.server.stop(0).wait()
+
+    def _handlers(self) -> dict[str, Any]:
+        return {
+            "Echo": grpc.unary_unary_rpc_method_handler(self.echo),
+            "Count": grpc.unary_stream_rpc_method_handler(self.count),
+            "Sum": grpc.stream_unary_rpc_method_handler(self.sum),
+            "Talk": grpc.stream_stream_rpc_method_handler(self.talk),
+            "Fail": grpc.unary_unary_rpc_method_handler(self.fail),
+            "FailLate": grpc.unary_stream_rpc_method_handler(self.fail_late),
+            "Wait": grpc.unary_unary_rpc_method_handler(self.wait),
+            "WaitStream": grpc.unary_stream_rpc_method_handler(self.wait_stream),
+            "Left": grpc.unary_unary_rpc_method_handler(self.left),
+            "Where": grpc.unary_unary_rpc_method_handler(lambda _, __: str(self.port).encode()),
+            "Metadata": grpc.unary_unary_rpc_method_handler(self.metadata),
+        }
+
+    def echo(self, request: bytes, context: Context) -> bytes:
+        context.send_initial_metadata((("before", "head"),))
+        context.set_trailing_metadata((("after", "trailer"), ("binary-bin", b"\x00\xff")))
+        return request
+
+    def count(self, request: bytes, context: Context) -> Iterator[bytes]:
+        for number in range(int(request)):
+            yield str(number).encode()
+
+    def sum(self, requests: Iterator[bytes], context: Context) -> bytes:
+        return str(sum(map(int, requests))).encode()
+
+    def talk(self, requests: Iterator[bytes], context: Context) -> Iterator[bytes]:
+        for request in requests:
+            yield request.upper()
+
+    def fail(self, request: bytes, context: Context) -> bytes:
+        context.set_code(next(code for code in grpc.StatusCode if code.name.encode() == request))
+        context.set_details("because: 100 % über")
+        context.set_trailing_metadata((("why", "asked"),))
+        return b""
+
+    def fail_late(self, request: bytes, context: Context) -> Iterator[bytes]:
+        yield b"first"
+        context.abort(grpc.StatusCode.DATA_LOSS, "the rest is gone")
+
+    def wait(self, request: bytes, context: Context) -> bytes:
+        self._wait(context)
+        return b""
+
+    def wait_stream(self, request: bytes, context: Context) -> Iterator[bytes]:
+        yield b"first"
+        self._wait(context)
+
+    def _wait(self, context: Context) -> None:
+        ended = threading.Event()
+        if not context.add_callback(ended.set):
+            ended.set()
+        self.waiting.set()
+        if ended.wait(20):
+            self.cancelled.set()
+
+    def left(self, request: bytes, context: Context) -> bytes:
+        return str(context.time_remaining()).encode()
+
+    def metadata(self, request: bytes, context: Context) -> bytes:
+        return repr(dict(context.invocation_metadata())).encode()
