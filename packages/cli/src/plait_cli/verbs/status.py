@@ -4,6 +4,7 @@ Generation, proxies, certificates, and every object that is not in force as writ
 """
 
 import time
+from textwrap import wrap
 from typing import Annotated, Any
 
 import typer
@@ -11,7 +12,7 @@ import typer
 from plait_cli.client import Admin, Api, Unreachable, name_of
 from plait_cli.errors import DONE, NOT_SO, UNREACHABLE, Failure
 from plait_cli.meshes import Mesh, MeshOption, StateOption, find
-from plait_cli.output import Format, OutputOption, console, count, print_json, span
+from plait_cli.output import PIPE_WIDTH, Format, OutputOption, console, count, print_json, span
 
 LABEL_WIDTH = 16
 
@@ -89,7 +90,9 @@ def print_status(facts: dict[str, Any]) -> None:
     about = facts["mesh"]
 
     def line(label: str, text: str) -> None:
-        out.print(f"{label:{LABEL_WIDTH}}{text}", markup=False)
+        for part in wrap(text, PIPE_WIDTH - LABEL_WIDTH):
+            out.print(f"{label:{LABEL_WIDTH}}{part}", markup=False)
+            label = ""
 
     if about is None:
         line(f"MESH {facts['name']} ", "✗ the control plane is away; sidecars go on with what they have")
