@@ -18,7 +18,7 @@ def plait(*words: str, environment: dict[str, str] | None = None) -> subprocess.
     )
 
 
-@pytest.mark.parametrize("words", [(name,) for name, _, _ in VERBS] + [(), ("join-token", "create")])
+@pytest.mark.parametrize("words", [(name,) for name, _, _ in VERBS] + [(), ("join-token",), ("join-token", "create")])
 def test_every_help_has_an_example(words: tuple[str, ...]) -> None:
     done = plait(*words, "--help")
     assert done.returncode == 0

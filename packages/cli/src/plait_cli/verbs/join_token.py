@@ -9,10 +9,12 @@ from plait_cli.errors import Failure
 from plait_cli.meshes import MeshOption, StateOption, find
 from plait_cli.output import Format, OutputOption, print_json
 
-app = typer.Typer(no_args_is_help=True, help="Tokens with which a proxy joins the mesh.")
+EXAMPLE = "Example: plait join-token create --workload bookshop/web-1 > token"
+
+app = typer.Typer(no_args_is_help=True, help="Tokens with which a proxy joins the mesh.", epilog=EXAMPLE)
 
 
-@app.command("create", epilog="Example: plait join-token create --workload bookshop/web-1 > token")
+@app.command("create", epilog=EXAMPLE)
 def create(
     workload: Annotated[str, typer.Option("--workload", "-w", help="Name of the Workload, or namespace/name.")],
     ttl: Annotated[int, typer.Option("--ttl", min=1, max=86400, help="Seconds for which it may be used.")] = 3600,
