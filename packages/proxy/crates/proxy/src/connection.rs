@@ -16,6 +16,7 @@ use crate::{
     http2::{self, Party},
     io::{halves, rejoin},
     mesh, outbound, request,
+    shared::Admitted,
     source::Source,
     speakers::{FirstWord, Speaker},
     worker::Worker,
@@ -47,8 +48,14 @@ pub(crate) enum Speaks {
     Nothing,
 }
 
-/// Serves a connection to its end.
-pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, from: SocketAddr, (workload, entrance): (Arc<Workload>, Entrance)) {
+/// Serves a connection to its end; until then it holds what `admitted` it.
+pub(crate) async fn serve(
+    worker: Rc<Worker>,
+    (stream, from): (TcpStream, SocketAddr),
+    (workload, entrance): (Arc<Workload>, Entrance),
+    admitted: Admitted,
+) {
+    let _admitted = admitted;
     match entrance {
         Entrance::Outbound => {
             let (mut call, mut record) = plaintext(worker, stream, from, workload, Direction::Outbound, Opening::Connect);

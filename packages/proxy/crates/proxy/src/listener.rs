@@ -90,10 +90,11 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, purpose: Purpose) {
         };
         let snapshot = worker.shared.world.load();
         let Some(workload) = snapshot.workloads.get(&*purpose.workload) else { continue };
-        if worker.active() >= snapshot.mesh.limits.connections || stream.set_nodelay(true).is_err() {
+        let admitted = worker.shared.admit(snapshot.mesh.limits.connections);
+        let Some(admitted) = admitted.filter(|_| stream.set_nodelay(true).is_ok()) else {
             // Closed at once: the caller's sidecar goes elsewhere.
             continue;
-        }
-        worker.spawn(connection::serve(worker.clone(), stream, from, (workload.clone(), purpose.entrance.clone())));
+        };
+        worker.spawn(connection::serve(worker.clone(), (stream, from), (workload.clone(), purpose.entrance.clone()), admitted));
     }
 }

@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::SystemTime,
 };
@@ -35,6 +35,18 @@ pub struct Shared {
     pub connections: Connections,
     /// Destinations whose servers speak first.
     pub speakers: Speakers,
+    /// Connections of callers.
+    admitted: AtomicUsize,
+}
+
+/// A caller's connection, counted until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Admitted(Arc<Shared>);
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.0.admitted.fetch_sub(1, Relaxed);
+    }
 }
 
 impl Shared {
@@ -48,7 +60,15 @@ impl Shared {
             listening: watch::Sender::default(),
             connections: Connections::default(),
             speakers: Speakers::default(),
+            admitted: AtomicUsize::new(0),
         })
+    }
+
+    /// One more connection of a caller, unless there are `most` already.
+    pub(crate) fn admit(self: &Arc<Self>, most: usize) -> Option<Admitted> {
+        let before = self.admitted.fetch_add(1, Relaxed);
+        let admitted = Admitted(self.clone());
+        (before < most).then_some(admitted)
     }
 }
 

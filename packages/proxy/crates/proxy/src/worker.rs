@@ -36,16 +36,7 @@ pub(crate) struct Worker {
 /// Opens listeners for every workload of the snapshot, follows its changes, serves, and returns when the drain has ended all connections.
 /// To be run inside a `LocalSet` of a current-thread runtime. `share_ports`: several workers listen on the same ports.
 pub async fn serve(shared: Arc<Shared>, share_ports: bool) {
-    let worker = Rc::new(Worker {
-        pool: Pool::default(),
-        connections: Connections::default(),
-        budgets: RefCell::default(),
-        trust: shared.identities.changes(),
-        began: Instant::now(),
-        active: Cell::new(0),
-        ended: Notify::new(),
-        shared,
-    });
+    let worker = Worker::new(shared);
     let sweeping = tokio::task::spawn_local(sweep(worker.clone()));
     listener::follow(&worker, share_ports).await;
     worker.drained().await;
@@ -61,6 +52,19 @@ async fn sweep(worker: Rc<Worker>) {
 }
 
 impl Worker {
+    fn new(shared: Arc<Shared>) -> Rc<Self> {
+        Rc::new(Self {
+            pool: Pool::default(),
+            connections: Connections::default(),
+            budgets: RefCell::default(),
+            trust: shared.identities.changes(),
+            began: Instant::now(),
+            active: Cell::new(0),
+            ended: Notify::new(),
+            shared,
+        })
+    }
+
     /// Runs a connection or stream. One that panics is counted and gone; the others do not notice.
     pub(crate) fn spawn(self: &Rc<Self>, task: impl Future<Output = ()> + 'static) {
         let active = Active::begin(self);
@@ -75,11 +79,6 @@ impl Worker {
                 active.0.shared.telemetry.panicked();
             }
         });
-    }
-
-    /// Connections and streams under way.
-    pub(crate) fn active(&self) -> usize {
-        self.active.get()
     }
 
     /// Resolves when nothing is under way any more.
@@ -146,6 +145,41 @@ impl Drop for Active {
 
 #[cfg(test)]
 mod tests {
+    use plait_identity::Identities;
+    use plait_model::{Reason, World};
+    use plait_telemetry::{Direction, Outcome, Protocol, Record, Telemetry};
+    use tokio::{sync::oneshot, task::LocalSet};
+
+    use super::*;
+
+    /// A request that a bug ends.
+    async fn bug(telemetry: Arc<Telemetry>) {
+        let mut record = Record::new(Direction::Outbound, Protocol::Http1, "shop/web".into());
+        let _outcome = Outcome::begin(&telemetry, &mut record);
+        tokio::task::yield_now().await;
+        panic!("a bug");
+    }
+
+    #[tokio::test]
+    async fn a_panic_costs_its_own_connection_and_is_counted() {
+        let shared = Shared::new(World::new().0, Identities::new(), Telemetry::new(std::io::sink()));
+        let worker = Worker::new(shared.clone());
+        let local = LocalSet::new();
+        let (sender, lives) = oneshot::channel();
+        local
+            .run_until(async {
+                worker.spawn(bug(shared.telemetry.clone()));
+                worker.drained().await;
+                worker.spawn(async { sender.send(()).unwrap() });
+                lives.await.unwrap();
+                worker.drained().await;
+            })
+            .await;
+        let metrics = shared.telemetry.render();
+        assert!(metrics.contains("plait_panics_total 1\n"), "{metrics}");
+        assert!(metrics.contains(&format!("reason=\"{}\"}} 1\n", Reason::Internal.as_str())), "{metrics}");
+    }
+
     /// Size of the future that a function makes; the function is never called.
     fn size<F>(_: impl FnOnce() -> F) -> usize {
         size_of::<F>()

@@ -8,6 +8,7 @@ mod drain;
 mod exchange;
 mod framing;
 mod interim;
+mod limits;
 mod messages;
 mod observed;
 mod policies;
