@@ -35,6 +35,7 @@ TESTER: dict[str, Any] = {
     },
     "not_chosen": [{"object": ROUTE, "rule": 1, "rule_name": "everyone", "why": "more headers match in testers"}],
     "backends": [{"backend": "bookshop/reviews-v2:80", "weight": 1, "total": 1, "invalid": None}],
+    "balancing": {"algorithm": "Maglev", "hash_on": "cookie sid", "owner": "bookshop/reviews-v2-1"},
     "endpoints": [{"workload": "bookshop/reviews-v2-1", "address": "127.0.0.1:18104", "identity": None}],
     "limits": LIMITS,
     "policy": {"allowed": True, "object": POLICY, "rule": 0, "why": None, "dry_run_denials": [POLICY]},
@@ -48,6 +49,7 @@ route       HTTPRoute bookshop/reviews, rule "testers" (spec.rules[0])        de
               ✓ header x-tester is yes
             not rule "everyone" (spec.rules[1]): more headers match in testers
 backend     bookshop/reviews-v2:80, weight 1 of 1
+balancing   Maglev by cookie sid: bookshop/reviews-v2-1, while it is fit
 endpoint    127.0.0.1:18104 (bookshop/reviews-v2-1)
 limits      request 2s, attempt none, connect 250ms, idle 1h, retries 2 for 502, 503
               HTTPRoute bookshop/reviews:                                     demo/routes.yaml:2
@@ -61,6 +63,7 @@ STRANGER = TESTER | {
     "route": None,
     "not_chosen": [],
     "backends": [],
+    "balancing": None,
     "endpoints": [],
     "limits": None,
     "policy": None,
@@ -72,6 +75,7 @@ to          http://u: not in the mesh; Mesh default, spec.egress: allow
 NO_MATCH = TESTER | {
     "route": None,
     "backends": [],
+    "balancing": None,
     "endpoints": [],
     "limits": None,
     "policy": None,
@@ -84,6 +88,20 @@ route       no rule matches
             not rule "everyone" (spec.rules[1]) of HTTPRoute bookshop/reviews: more headers match in testers
 answer      404 route_not_found
 """
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ({"algorithm": "PeakEWMA", "hash_on": None, "owner": None}, "PeakEWMA"),
+        (
+            {"algorithm": "RingHash", "hash_on": "header x", "owner": None},
+            "RingHash by header x: the request has none, any",
+        ),
+    ],
+)
+def test_how_an_endpoint_is_chosen_is_told(found: dict[str, Any], expected: str) -> None:
+    assert f"balancing   {expected}" in lines(TESTER | {"balancing": found}, PLACES, "http://u")
 
 
 @pytest.mark.parametrize(

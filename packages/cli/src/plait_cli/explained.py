@@ -34,6 +34,7 @@ def lines(decision: Mapping[str, Any], places: Places, url: str) -> Iterator[str
     for share in decision["backends"]:
         invalid = f" ✗ {share['invalid']}: its share gets 500" if share["invalid"] else ""
         yield row("backend", f"{share['backend']}, weight {share['weight']} of {share['total']}{invalid}")
+    yield from balancing(decision.get("balancing"))
     for endpoint in decision["endpoints"]:
         yield row("endpoint", f"{endpoint['address']} ({endpoint['workload']})")
     yield from limits(decision["limits"], places)
@@ -41,6 +42,17 @@ def lines(decision: Mapping[str, Any], places: Places, url: str) -> Iterator[str
     answer = decision["answer"] or {}
     if told := " ".join(str(part) for part in (answer.get("status"), answer.get("reason")) if part):
         yield row("answer", told)
+
+
+def balancing(found: Mapping[str, Any] | None) -> Iterator[str]:
+    """How one of the endpoints is chosen, and whose this request is where it is hashed."""
+    if not found:
+        return
+    text = str(found["algorithm"])
+    if found["hash_on"]:
+        owner = found["owner"]
+        text += f" by {found['hash_on']}: " + (f"{owner}, while it is fit" if owner else "the request has none, any")
+    yield row("balancing", text)
 
 
 def row(label: str, text: str, place: str = "") -> str:

@@ -9,6 +9,7 @@ from pydantic.alias_generators import to_camel
 
 _DURATION = re.compile(r"^(?:(\d{1,5})h)?(?:(\d{1,5})m)?(?:(\d{1,5})s)?(?:(\d{1,5})ms)?$")
 _LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
+_TOKEN = re.compile(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}\Z")
 _SUBDOMAIN = re.compile(r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")
 
 
@@ -52,6 +53,15 @@ Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Label = Annotated[str, AfterValidator(_label)]
 Name = Annotated[str, AfterValidator(_subdomain)]
 Port = Annotated[int, AfterValidator(_port)]
+
+
+def _header_name(value: str) -> str:
+    if not _TOKEN.match(value):
+        raise ValueError(f'"{value}" is no header name')
+    return value
+
+
+HeaderName = Annotated[str, AfterValidator(_header_name)]
 
 
 class Metadata(Model):

@@ -1,11 +1,10 @@
 """HTTPRoute of the Gateway API, every field of it that a mesh route may have."""
 
-import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from plait_controlplane.resources.fields import Duration, Label, Model, Name, Port, Resource
+from plait_controlplane.resources.fields import Duration, HeaderName, Label, Model, Name, Port, Resource
 
 Method = Literal["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"]
 
@@ -14,15 +13,6 @@ def _path(value: str) -> str:
     if not value.startswith("/"):
         raise ValueError(f'"{value}" must start with "/"; write "/{value}"')
     return value
-
-
-def _header_name(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}", value):
-        raise ValueError(f'"{value}" is no header name')
-    return value
-
-
-HeaderName = Annotated[str, AfterValidator(_header_name)]
 
 
 class ParentRef(Model):

@@ -1,19 +1,48 @@
 """TrafficPolicy: how calls to a Service or route behave."""
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from plait_controlplane.resources.fields import Duration, Model, ObjectName, Resource
+from plait_controlplane.resources.fields import Duration, HeaderName, Model, ObjectName, Resource
 
 Status = Annotated[int, Field(ge=400, le=599)]
+
+
+def _cookie_name(value: str) -> str:
+    if not _COOKIE.match(value):
+        raise ValueError(f'"{value}" is no name of a cookie')
+    return value
+
+
+_COOKIE = re.compile(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}\Z")
+CookieName = Annotated[str, AfterValidator(_cookie_name)]
+
+
+class Empty(Model):
+    """An object that says all by being there."""
+
+
+class HashOn(Model):
+    """spec.loadBalancer.hashOn: exactly one of these."""
+
+    header: HeaderName | None = None
+    cookie: CookieName | None = None
+    address: Empty | None = None
+    identity: Empty | None = None
+
+    def model_post_init(self, context: Any) -> None:
+        """One field alone."""
+        if len(self.model_dump(exclude_none=True)) != 1:
+            raise ValueError("write exactly one of header, cookie, address and identity")
 
 
 class LoadBalancer(Model):
     """spec.loadBalancer."""
 
     algorithm: Literal["PeakEWMA", "LeastRequest", "RoundRobin", "Random", "RingHash", "Maglev"] | None = None
-    hash_on: dict[str, Any] | None = None
+    hash_on: HashOn | None = None
     slow_start: Any = None
     zone_aware: Any = None
 

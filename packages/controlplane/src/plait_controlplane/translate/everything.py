@@ -13,6 +13,7 @@ from plait_controlplane.resources.service import Service
 from plait_controlplane.resources.trafficpolicy import TrafficPolicy
 from plait_controlplane.resources.workload import Workload
 from plait_controlplane.resources.world import World
+from plait_controlplane.translate.backend import check_backend
 from plait_controlplane.translate.mesh import check_mesh, translate_mesh
 from plait_controlplane.translate.names import full_name, resource
 from plait_controlplane.translate.policy import check_policy, translate_policy
@@ -78,4 +79,5 @@ def check(world: World) -> list[Problem]:
                 found.extend(check_policy(world, stored, policy))
             case TrafficPolicy() as policy:
                 found.extend(check_traffic(world, stored, policy))
+                found.extend(check_backend(stored, policy))
     return found

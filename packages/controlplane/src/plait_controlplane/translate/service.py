@@ -10,8 +10,9 @@ from plait_controlplane.resources.reader import StoredObject
 from plait_controlplane.resources.service import Service, ServicePort
 from plait_controlplane.resources.trafficpolicy import TrafficPolicy
 from plait_controlplane.resources.world import World
+from plait_controlplane.translate.backend import backend_traffic
 from plait_controlplane.translate.names import full_name, identity, target_port
-from plait_controlplane.translate.traffic import Target, backend_traffic, call_traffic
+from plait_controlplane.translate.traffic import Target, call_traffic
 
 HTTP = {"http", "kubernetes.io/ws", "http1"}
 TCP = {"tcp", "tls", "https", "mysql", "postgres", "redis", "mongo"}

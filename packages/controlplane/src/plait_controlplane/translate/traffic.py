@@ -18,12 +18,6 @@ from plait_controlplane.resources.trafficpolicy import TrafficPolicy
 from plait_controlplane.resources.world import ROOT_NAMESPACE, World
 from plait_controlplane.translate.names import created, duration, object_ref
 
-ALGORITHMS = {
-    "PeakEWMA": service_pb2.ALGORITHM_PEAK_EWMA,
-    "LeastRequest": service_pb2.ALGORITHM_LEAST_REQUEST,
-    "RoundRobin": service_pb2.ALGORITHM_ROUND_ROBIN,
-    "Random": service_pb2.ALGORITHM_RANDOM,
-}
 CALLS = (
     "timeouts.request",
     "timeouts.attempt",
@@ -86,7 +80,7 @@ def call_traffic(
 ) -> service_pb2.CallTraffic:
     """Timeouts and retries of calls to a Service or rule. `own` are the settings of the rule itself: they win."""
     chain = list(layers(found, targets, namespace))
-    settings = {field: one for field in CALLS if (one := own.get(field) or _first(chain, field)) is not None}
+    settings = {field: one for field in CALLS if (one := own.get(field) or first(chain, field)) is not None}
     message = service_pb2.CallTraffic(origins=[origin for _, origin in settings.values()])
     values = {field: value for field, (value, _) in settings.items()}
     for field, target in (("timeouts.request", message.request_timeout), ("timeouts.attempt", message.attempt_timeout)):
@@ -98,23 +92,7 @@ def call_traffic(
     return message
 
 
-def backend_traffic(found: list[TrafficPolicy], namespace: str, service: str) -> service_pb2.BackendTraffic:
-    """How a Service behaves as a chosen backend."""
-    chain = list(layers(found, [Target(namespace, "Service", service)], namespace))
-    message = service_pb2.BackendTraffic()
-    algorithm = _first(chain, "loadBalancer.algorithm")
-    if algorithm:
-        message.load_balancer.algorithm = ALGORITHMS.get(algorithm[0], service_pb2.ALGORITHM_PEAK_EWMA)
-        message.origins.append(algorithm[1])
-    for name, target in (("connect", message.connect_timeout), ("idle", message.idle_timeout)):
-        value = _first(chain, f"timeouts.{name}")
-        if value:
-            target.CopyFrom(duration(value[0]))
-            message.origins.append(value[1])
-    return message
-
-
-def _first(chain: list[TrafficPolicy], field: str) -> tuple[Any, service_pb2.Origin] | None:
+def first(chain: list[TrafficPolicy], field: str) -> tuple[Any, service_pb2.Origin] | None:
     """The setting of the first policy that has one."""
     for policy in chain:
         value: Any = policy.spec
@@ -155,20 +133,6 @@ def check_traffic(world: World, stored: StoredObject, policy: TrafficPolicy) -> 
         if getattr(policy.spec, name) is not None:
             alias = str(fields[name].alias)
             yield stored.problem(("spec", alias), f"UnsupportedValue: {alias} is not supported yet; remove it")
-    balancer = policy.spec.load_balancer
-    if balancer is None:
-        return
-    if balancer.algorithm in {"RingHash", "Maglev"}:
-        message = f"UnsupportedValue: {balancer.algorithm} is not supported yet; write one of {', '.join(ALGORITHMS)}"
-        yield stored.problem(("spec", "loadBalancer", "algorithm"), message)
-    for alias, value in (
-        ("hashOn", balancer.hash_on),
-        ("slowStart", balancer.slow_start),
-        ("zoneAware", balancer.zone_aware),
-    ):
-        if value is not None:
-            message = f"UnsupportedValue: {alias} is not supported yet; remove it"
-            yield stored.problem(("spec", "loadBalancer", alias), message)
 
 
 def check_target(world: World, stored: StoredObject, path: Path, ref: ObjectName, kinds: set[str]) -> Iterator[Problem]:

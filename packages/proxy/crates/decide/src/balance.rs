@@ -16,11 +16,20 @@ const EJECTION_NANOS: u64 = 1_000_000_000;
 /// The longest ejection.
 const LONGEST_EJECTION_NANOS: u64 = 30 * EJECTION_NANOS;
 
+/// However many endpoints there are, no request looks at more than so many of them.
+const PROBES: usize = 64;
+
 /// An endpoint for one more try. Those in `tried` and those ejected are passed over while there are others; when all are ejected, one that was
 /// not tried yet still goes before one that was. `None` = there are no endpoints.
 ///
-/// `roll(n)` gives a number in `0..n`.
-pub fn pick<'b>(backend: &'b Backend, tried: &[u64], now_nanos: u64, mut roll: impl FnMut(usize) -> usize) -> Option<&'b Arc<Endpoint>> {
+/// `hash` (see [`crate::hash`]) chooses where the backend's algorithm hashes. `roll(n)` gives a number in `0..n`.
+pub fn pick<'b>(
+    backend: &'b Backend,
+    hash: Option<u64>,
+    tried: &[u64],
+    now_nanos: u64,
+    mut roll: impl FnMut(usize) -> usize,
+) -> Option<&'b Arc<Endpoint>> {
     let all = backend.endpoints.as_slice();
     let untried = |endpoint: &Endpoint| !tried.contains(&endpoint.id);
     let fit = |endpoint: &Endpoint| untried(endpoint) && endpoint.state.ejected_until_nanos.load(Relaxed) <= now_nanos;
@@ -29,29 +38,39 @@ pub fn pick<'b>(backend: &'b Backend, tried: &[u64], now_nanos: u64, mut roll: i
         [only] => return Some(only),
         _ => {}
     }
+    if let (Some(table), Some(hash)) = (&backend.hash_table, hash)
+        && let Some(owner) = table.owners_from(table.place(hash)).take(PROBES).map(|owner| &all[owner]).find(|owner| fit(owner))
+    {
+        return Some(owner);
+    }
     let first = start(backend, all.len(), &mut roll);
     // From a random (or the next) place the first that is fit; all unfit: the first untried, else that place itself, since a refusal is
     // better than none asked.
-    let from_place = |from: usize| (0..all.len()).map(move |step| &all[(from + step) % all.len()]);
-    let Some(one) = from_place(first).find(|endpoint| fit(endpoint)) else {
-        return Some(from_place(first).find(|endpoint| untried(endpoint)).unwrap_or(&all[first]));
+    let Some(one) = from_place(all, first).find(|endpoint| fit(endpoint)) else {
+        return Some(from_place(all, first).find(|endpoint| untried(endpoint)).unwrap_or(&all[first]));
     };
     let cost: fn(&Endpoint, u64) -> f64 = match backend.traffic.algorithm {
-        Algorithm::RoundRobin | Algorithm::Random => return Some(one),
+        Algorithm::RoundRobin | Algorithm::Random | Algorithm::RingHash | Algorithm::Maglev => return Some(one),
         Algorithm::LeastRequest => |endpoint, _| f64::from(endpoint.state.in_flight.load(Relaxed)),
         Algorithm::PeakEwma => |endpoint, now| ewma(endpoint, now) * f64::from(endpoint.state.in_flight.load(Relaxed) + 1),
     };
     // The second choice differs from the first where it can.
     let second = (first + 1 + roll(all.len() - 1)) % all.len();
-    let other = from_place(second).find(|endpoint| fit(endpoint)).unwrap_or(one);
+    let other = from_place(all, second).find(|endpoint| fit(endpoint)).unwrap_or(one);
     Some(if cost(other, now_nanos) < cost(one, now_nanos) { other } else { one })
 }
 
 fn start(backend: &Backend, count: usize, roll: &mut impl FnMut(usize) -> usize) -> usize {
     match backend.traffic.algorithm {
         Algorithm::RoundRobin => backend.turn.fetch_add(1, Relaxed) as usize % count,
-        Algorithm::PeakEwma | Algorithm::LeastRequest | Algorithm::Random => roll(count),
+        Algorithm::PeakEwma | Algorithm::LeastRequest | Algorithm::Random | Algorithm::RingHash | Algorithm::Maglev => roll(count),
     }
+}
+
+/// The endpoint at `from`, then others: all of a few; of many a sample from everywhere, since neighbours in the list often fail together.
+fn from_place(all: &[Arc<Endpoint>], from: usize) -> impl Iterator<Item = &Arc<Endpoint>> {
+    let stride = if all.len() <= PROBES { 1 } else { all.len() / PROBES };
+    (0..all.len().min(PROBES)).map(move |step| &all[(from + step * stride) % all.len()])
 }
 
 fn ewma(endpoint: &Endpoint, now_nanos: u64) -> f64 {

@@ -8,9 +8,9 @@ use plait_model::{
     Workload, split_authority,
 };
 
-pub use self::decision::{Answer, Called, Chosen, Decision, From, Limits, NotChosen, Place, Share, Verdict};
+pub use self::decision::{Answer, Balancing, Called, Chosen, Decision, From, Limits, NotChosen, Place, Share, Verdict};
 use crate::{
-    authorize, rewrite,
+    authorize, hash, rewrite,
     route::{self, RouteChoice},
 };
 
@@ -50,6 +50,7 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Result<Decision, Una
         route: None,
         not_chosen: Vec::new(),
         backends: Vec::new(),
+        balancing: None,
         endpoints: Vec::new(),
         limits: None,
         policy: None,
@@ -122,6 +123,7 @@ fn at_backend(snapshot: &Snapshot, from: &Workload, backend: &Backend, http: Opt
         limits.idle_ms = Some(millis(backend.traffic.idle_timeout));
         limits.origins.extend_from_slice(&backend.traffic.origins);
     }
+    decision.balancing = Some(balancing(backend, from, http));
     decision.endpoints = backend
         .endpoints
         .iter()
@@ -150,6 +152,20 @@ fn at_backend(snapshot: &Snapshot, from: &Workload, backend: &Backend, http: Opt
             Verdict { allowed: false, object: denial.object, rule: None, why: Some(denial.text), dry_run_denials }
         }
     });
+}
+
+fn balancing(backend: &Backend, from: &Workload, http: Option<&RequestHead>) -> Balancing {
+    let peer = Peer { identity: Some(from.identity.clone()), address: from.address };
+    let bytes = RequestHead::default();
+    let owner = backend.hash_table.as_ref().zip(hash::of_request(backend, http.unwrap_or(&bytes), &peer)).and_then(|(table, hash)| {
+        let owner = table.owners_from(table.place(hash)).next()?;
+        Some(backend.endpoints[owner].workload.to_string())
+    });
+    Balancing {
+        algorithm: backend.traffic.algorithm.as_str(),
+        hash_on: backend.hash_table.as_ref().map(|_| words::hashed(&backend.traffic.hash_on)),
+        owner,
+    }
 }
 
 fn chosen(choice: RouteChoice<'_>) -> Chosen {

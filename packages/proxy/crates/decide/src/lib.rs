@@ -4,6 +4,7 @@ pub mod authorize;
 pub mod balance;
 pub mod detect;
 pub mod explain;
+pub mod hash;
 pub mod retry;
 pub mod rewrite;
 pub mod route;

@@ -14,16 +14,19 @@ use plait_decide::{
     balance::{finished, pick, reached, refused, started},
     retry::{Again, Budget, Ended, again},
 };
-use plait_model::{Algorithm, Backend, BackendTraffic, Endpoint, EndpointState, Protocol, Retries, RetryBudget};
+use plait_model::{Algorithm, Backend, BackendTraffic, Endpoint, EndpointState, HashTable, Protocol, Retries, RetryBudget};
 use proptest::prelude::*;
 
 const SECOND: u64 = 1_000_000_000;
+
+const ALGORITHMS: [Algorithm; 6] =
+    [Algorithm::PeakEwma, Algorithm::LeastRequest, Algorithm::RoundRobin, Algorithm::Random, Algorithm::RingHash, Algorithm::Maglev];
 
 fn backend(algorithm: Algorithm, count: u64) -> Backend {
     let endpoint = |id| {
         Arc::new(Endpoint {
             id,
-            workload: "ns/w".into(),
+            workload: format!("ns/w-{id}").into(),
             address: "127.0.0.1:1".parse().unwrap(),
             identity: None,
             server_name: "".into(),
@@ -32,12 +35,14 @@ fn backend(algorithm: Algorithm, count: u64) -> Backend {
             state: Arc::new(EndpointState::default()),
         })
     };
+    let endpoints: Vec<_> = (0..count).map(endpoint).collect();
     Backend {
         key: "ns/s:80".into(),
         service: "ns/s".into(),
         port: 80,
         protocol: Protocol::Http,
-        endpoints: (0..count).map(endpoint).collect(),
+        hash_table: HashTable::new(algorithm, &endpoints),
+        endpoints,
         traffic: BackendTraffic { algorithm, ..BackendTraffic::default() },
         turn: Arc::default(),
     }
@@ -55,7 +60,7 @@ fn dice(seed: u64) -> impl FnMut(usize) -> usize {
 #[test]
 fn round_robin_takes_each_in_turn() {
     let backend = backend(Algorithm::RoundRobin, 3);
-    let picks: Vec<_> = (0..6).map(|_| pick(&backend, &[], 0, |_| unreachable!()).unwrap().id).collect();
+    let picks: Vec<_> = (0..6).map(|_| pick(&backend, None, &[], 0, |_| unreachable!()).unwrap().id).collect();
     assert_eq!(picks, [0, 1, 2, 0, 1, 2]);
 }
 
@@ -68,7 +73,7 @@ fn the_slower_endpoint_gets_less() {
             started(endpoint);
             finished(endpoint, Some(latency), 0);
         }
-        let slow = (0..1000).filter(|_| pick(&backend, &[], 1, &mut roll).unwrap().id == 0).count();
+        let slow = (0..1000).filter(|_| pick(&backend, None, &[], 1, &mut roll).unwrap().id == 0).count();
         assert!(slow <= most, "{algorithm:?}: {slow}");
     }
 }
@@ -78,14 +83,14 @@ fn requests_in_flight_count() {
     let backend = backend(Algorithm::LeastRequest, 2);
     (0..5).for_each(|_| started(&backend.endpoints[0]));
     let mut roll = dice(2);
-    assert!((0..50).all(|_| pick(&backend, &[], 0, &mut roll).unwrap().id == 1));
+    assert!((0..50).all(|_| pick(&backend, None, &[], 0, &mut roll).unwrap().id == 1));
 }
 
 #[test]
 fn a_refused_endpoint_is_left_out_for_a_while_longer_each_time() {
     let backend = backend(Algorithm::Random, 2);
     let mut roll = dice(3);
-    let mut chosen = |now| (0..50).any(|_| pick(&backend, &[], now, &mut roll).unwrap().id == 0);
+    let mut chosen = |now| (0..50).any(|_| pick(&backend, None, &[], now, &mut roll).unwrap().id == 0);
     refused(&backend.endpoints[0], 0);
     assert!(!chosen(SECOND / 2));
     assert!(chosen(SECOND));
@@ -120,11 +125,11 @@ fn an_ejection_is_never_longer_than_thirty_seconds() {
 
 #[test]
 fn when_all_are_ejected_the_untried_go_first() {
-    for algorithm in [Algorithm::PeakEwma, Algorithm::LeastRequest, Algorithm::RoundRobin, Algorithm::Random] {
+    for algorithm in ALGORITHMS {
         let backend = backend(algorithm, 3);
         backend.endpoints.iter().for_each(|endpoint| refused(endpoint, 0));
         let mut roll = dice(6);
-        assert!((0..50).all(|_| pick(&backend, &[0, 1], 1, &mut roll).unwrap().id == 2), "{algorithm:?}");
+        assert!((0..50).all(|hash| pick(&backend, Some(hash), &[0, 1], 1, &mut roll).unwrap().id == 2), "{algorithm:?}");
     }
 }
 
@@ -136,7 +141,7 @@ fn equal_endpoints_get_equal_shares() {
         let mut counts = [0_u32; 4];
         // With one request in flight at a time nothing tells the four apart.
         (0..4_000).for_each(|_| {
-            let endpoint = pick(&backend, &[], 0, &mut roll).unwrap();
+            let endpoint = pick(&backend, None, &[], 0, &mut roll).unwrap();
             started(endpoint);
             finished(endpoint, None, 0);
             counts[endpoint.id as usize] += 1;
@@ -147,10 +152,10 @@ fn equal_endpoints_get_equal_shares() {
 
 #[test]
 fn what_was_tried_is_not_tried_again_while_there_are_others() {
-    for algorithm in [Algorithm::PeakEwma, Algorithm::LeastRequest, Algorithm::RoundRobin, Algorithm::Random] {
+    for algorithm in ALGORITHMS {
         let backend = backend(algorithm, 3);
         let mut roll = dice(4);
-        assert!((0..50).all(|_| pick(&backend, &[0, 2], 0, &mut roll).unwrap().id == 1), "{algorithm:?}");
+        assert!((0..50).all(|hash| pick(&backend, Some(hash << 56), &[0, 2], 0, &mut roll).unwrap().id == 1), "{algorithm:?}");
     }
 }
 
@@ -158,8 +163,55 @@ fn what_was_tried_is_not_tried_again_while_there_are_others() {
 fn all_ejected_is_still_an_endpoint_and_none_is_none() {
     let two = backend(Algorithm::PeakEwma, 2);
     two.endpoints.iter().for_each(|endpoint| refused(endpoint, 0));
-    assert!(pick(&two, &[], 1, dice(5)).is_some());
-    assert!(pick(&backend(Algorithm::PeakEwma, 0), &[], 1, dice(5)).is_none());
+    assert!(pick(&two, None, &[], 1, dice(5)).is_some());
+    assert!(pick(&backend(Algorithm::PeakEwma, 0), None, &[], 1, dice(5)).is_none());
+}
+
+#[test]
+fn a_hash_stays_with_its_endpoint_and_leaves_it_only_while_it_is_unfit() {
+    for algorithm in [Algorithm::RingHash, Algorithm::Maglev] {
+        let backend = backend(algorithm, 5);
+        let mut roll = dice(8);
+        let mut owner = |hash: u64, now| pick(&backend, Some(hash.wrapping_mul(0x9e37_79b9_7f4a_7c15)), &[], now, &mut roll).unwrap().id;
+        let before: Vec<_> = (0..500).map(|hash| owner(hash, 0)).collect();
+        assert_eq!(before, (0..500).map(|hash| owner(hash, 0)).collect::<Vec<_>>());
+        refused(&backend.endpoints[2], 0);
+        let meanwhile: Vec<_> = (0..500).map(|hash| owner(hash, 1)).collect();
+        assert!(before.iter().zip(&meanwhile).all(|(before, now)| if *before == 2 { *now != 2 } else { before == now }), "{algorithm:?}");
+        assert!((0..5).all(|id| (id == 2) != meanwhile.contains(&id)), "what was its own is spread");
+        assert_eq!(before, (0..500).map(|hash| owner(hash, SECOND)).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_request_without_what_is_hashed_goes_anywhere() {
+    for algorithm in [Algorithm::RingHash, Algorithm::Maglev] {
+        let backend = backend(algorithm, 3);
+        let mut roll = dice(9);
+        let chosen: std::collections::BTreeSet<_> = (0..100).map(|_| pick(&backend, None, &[], 0, &mut roll).unwrap().id).collect();
+        assert_eq!(chosen.len(), 3);
+    }
+}
+
+#[test]
+fn ten_thousand_endpoints_are_not_looked_through() {
+    const COUNT: u64 = 10_000;
+    for algorithm in ALGORITHMS {
+        let backend = backend(algorithm, COUNT);
+        // The first half is out: a search from neighbour to neighbour would take thousands of steps.
+        backend.endpoints[..COUNT as usize / 2].iter().for_each(|endpoint| refused(endpoint, 0));
+        let mut roll = dice(10);
+        let began = std::time::Instant::now();
+        let unfit = (0..20_000_u64).filter(|hash| {
+            let hash = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            pick(&backend, Some(hash), &[], 1, &mut roll).unwrap().id < COUNT / 2
+        });
+        let unfit = unfit.count();
+        let each = began.elapsed() / 20_000;
+        assert_eq!(unfit, 0, "{algorithm:?}");
+        // A look at 5,000 endpoints takes more than this even at one nanosecond each.
+        assert!(each < Duration::from_micros(5), "{algorithm:?}: {each:?}");
+    }
 }
 
 fn user(codes: &[u16], attempts: u32) -> Retries {

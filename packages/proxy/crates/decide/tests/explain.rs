@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use plait_decide::explain::{Decision, Question, Unanswerable, explain};
 use plait_model::{
-    Action, Backend, BackendTraffic, DefaultPolicy, Destination, DestinationKey, DestinationPort, Egress, Endpoint, Filters,
-    HeaderModifier, Map, Mesh, ObjectRef, Operation, PathRewrite, Policy, PolicyBinding, PolicyRule, Protocol, Redirect, RouteTable, Rule,
-    Snapshot, SpiffeId, UrlRewrite, WeightedBackend, Workload,
+    Action, Algorithm, Backend, BackendTraffic, DefaultPolicy, Destination, DestinationKey, DestinationPort, Egress, Endpoint, Filters,
+    HashOn, HashTable, HeaderModifier, Map, Mesh, ObjectRef, Operation, PathRewrite, Policy, PolicyBinding, PolicyRule, Protocol, Redirect,
+    RouteTable, Rule, Snapshot, SpiffeId, UrlRewrite, WeightedBackend, Workload,
 };
 
 const WEB: &str = "ns/web-1";
@@ -49,13 +49,15 @@ fn backend(service: &str, port: u16) -> (Arc<str>, Arc<Backend>) {
         state: Arc::default(),
     };
     let key: Arc<str> = format!("ns/{service}:{port}").into();
+    let endpoints = vec![Arc::new(endpoint)];
     let backend = Backend {
         key: key.clone(),
         service: format!("ns/{service}").into(),
         port,
         protocol: Protocol::Http,
-        endpoints: vec![Arc::new(endpoint)],
-        traffic: BackendTraffic::default(),
+        hash_table: HashTable::new(Algorithm::Maglev, &endpoints),
+        endpoints,
+        traffic: BackendTraffic { algorithm: Algorithm::Maglev, hash_on: HashOn::Header("x-user".into()), ..BackendTraffic::default() },
         turn: Arc::default(),
     };
     (key, Arc::new(backend))
@@ -123,6 +125,17 @@ fn the_rule_that_takes_it_says_what_of_it_matched() {
     assert_eq!(decision.route.unwrap().matched, wanted);
     assert_eq!((decision.generation, decision.answer), (7, None));
     assert_eq!(decision.limits.map(|limits| (limits.connect_ms, limits.idle_ms)), Some((Some(5_000), Some(3_600_000))));
+}
+
+#[test]
+fn how_an_endpoint_is_chosen_is_told() {
+    for (request, owner) in [("GET / x-user=a", Some("ns/reviews-1")), ("GET /", None)] {
+        let balancing = ask(&shop(vec![plain(0, "")], vec![]), "reviews", request).unwrap().balancing.unwrap();
+        assert_eq!(
+            (balancing.algorithm, balancing.hash_on.as_deref(), balancing.owner.as_deref()),
+            ("Maglev", Some("header x-user"), owner)
+        );
+    }
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Joins converted resources into what a snapshot holds: destinations with their route tables, backends with their endpoints, workloads with
-//! their policies. A change joins only what it touches; the rest keeps its `Arc`, and with it what was learnt about it.
+//! Joins converted resources into what a snapshot holds: destinations with their route tables, backends with their endpoints, workloads
+//! with their policies. A change joins only what it touches; the rest keeps its `Arc`, and with it what was learnt about it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,8 +7,8 @@ use std::{
 };
 
 use plait_model::{
-    Backend, CallTraffic, Destination, DestinationKey, DestinationPort, Filters, Map, ObjectRef, PolicyBinding, RouteTable, Rule, SpiffeId,
-    WeightedBackend, Workload,
+    Backend, CallTraffic, Destination, DestinationKey, DestinationPort, Filters, HashTable, Map, ObjectRef, PolicyBinding, RouteTable,
+    Rule, SpiffeId, WeightedBackend, Workload,
 };
 
 use crate::{
@@ -72,8 +72,10 @@ impl Joined {
             }
             let turn = before.map(|before| before.turn.clone()).unwrap_or_default();
             let (endpoints, traffic) = (endpoints.to_vec(), content.backend.clone());
-            let backend = Backend { key: key.clone(), service: service.into(), port: *port, protocol: *protocol, endpoints, traffic, turn };
-            self.backends.insert(key.clone(), Arc::new(backend));
+            let hash_table = HashTable::new(traffic.algorithm, &endpoints);
+            let (key, service) = (key.clone(), service.into());
+            let backend = Backend { key: key.clone(), service, port: *port, protocol: *protocol, endpoints, traffic, hash_table, turn };
+            self.backends.insert(key, Arc::new(backend));
         }
         self.backends_of.insert(service.to_owned(), keys);
     }

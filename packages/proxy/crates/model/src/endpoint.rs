@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Origin, Protocol, SpiffeId};
+use crate::{HashTable, Origin, Protocol, SpiffeId};
 
 /// How an endpoint is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,6 +24,38 @@ pub enum Algorithm {
     RoundRobin,
     /// Uniformly at random.
     Random,
+    /// By what a request carries, on a ring of hashes.
+    RingHash,
+    /// By what a request carries, in a Maglev table.
+    Maglev,
+}
+
+impl Algorithm {
+    /// As users write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PeakEwma => "PeakEWMA",
+            Self::LeastRequest => "LeastRequest",
+            Self::RoundRobin => "RoundRobin",
+            Self::Random => "Random",
+            Self::RingHash => "RingHash",
+            Self::Maglev => "Maglev",
+        }
+    }
+}
+
+/// What of a request chooses its endpoint, where the algorithm hashes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum HashOn {
+    /// A header field, name in lower case.
+    Header(Box<str>),
+    /// A cookie.
+    Cookie(Box<str>),
+    /// The caller's address.
+    #[default]
+    Address,
+    /// The caller's identity.
+    Identity,
 }
 
 /// Traffic settings of a Service as a chosen backend.
@@ -31,6 +63,8 @@ pub enum Algorithm {
 pub struct BackendTraffic {
     /// How an endpoint is chosen.
     pub algorithm: Algorithm,
+    /// What of a request chooses its endpoint, where the algorithm hashes.
+    pub hash_on: HashOn,
     /// Longest wait for a connection. Default 5 s.
     pub connect_timeout: Duration,
     /// An idle pooled connection is closed after this. Default 1 h.
@@ -43,6 +77,7 @@ impl Default for BackendTraffic {
     fn default() -> Self {
         Self {
             algorithm: Algorithm::default(),
+            hash_on: HashOn::default(),
             connect_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(3600),
             origins: Vec::new(),
@@ -65,6 +100,8 @@ pub struct Backend {
     pub endpoints: Vec<Arc<Endpoint>>,
     /// How calls to it behave.
     pub traffic: BackendTraffic,
+    /// Which endpoint a hash belongs to; `None` where the algorithm does not hash.
+    pub hash_table: Option<HashTable>,
     /// The turn of the round robin; survives snapshots.
     pub turn: Arc<AtomicU32>,
 }

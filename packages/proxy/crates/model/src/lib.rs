@@ -5,6 +5,7 @@
 
 mod cell;
 mod endpoint;
+mod hash_table;
 mod head;
 mod mesh;
 mod name;
@@ -18,7 +19,8 @@ mod snapshot;
 mod workload;
 
 pub use cell::{Demand, DiscoveryUnavailable, Lookup, World};
-pub use endpoint::{Algorithm, Backend, BackendTraffic, Endpoint, EndpointState};
+pub use endpoint::{Algorithm, Backend, BackendTraffic, Endpoint, EndpointState, HashOn};
+pub use hash_table::{HashTable, StableHash};
 pub use head::{Headers, RequestHead, ResponseHead};
 pub use mesh::{AccessLog, AccessLogFilter, DefaultPolicy, Egress, Limits, Mesh, MtlsMode};
 pub use name::{DestinationKey, ObjectRef, Origin, split_authority};

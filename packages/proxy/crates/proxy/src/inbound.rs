@@ -37,7 +37,7 @@ pub(crate) fn decide(call: &mut Call, outcome: &mut Outcome<'_>) -> Result<Plan,
         };
     call.workload = workload;
     let permit = permitted(call, &snapshot, outcome)?;
-    Ok(Plan { snapshot, target: Target::Process { address, http2, permit }, rule: None, share: 0, mirrors: Vec::new() })
+    Ok(Plan { snapshot, target: Target::Process { address, http2, permit }, rule: None, share: 0, mirrors: Vec::new(), hash: None })
 }
 
 fn permitted(call: &Call, snapshot: &Snapshot, outcome: &mut Outcome<'_>) -> Result<Permit, Fault> {

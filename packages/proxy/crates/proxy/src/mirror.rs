@@ -66,7 +66,8 @@ async fn deliver(worker: &Rc<Worker>, copy: Copy) -> Option<()> {
     let Copy { head, wish, body, backend, source } = copy;
     let snapshot = worker.shared.world.load_full();
     let generation = snapshot.generation;
-    let plan = Plan { snapshot, target: Target::Backend(backend), rule: None, share: 0, mirrors: Vec::new() };
+    // Copies follow nobody's session.
+    let plan = Plan { snapshot, target: Target::Backend(backend), rule: None, share: 0, mirrors: Vec::new(), hash: None };
     let hop = plan.hop(&[], worker.now_nanos()).ok()?;
     let asked = Outgoing { head: &head, wish: &wish, generation };
     let Begun { mut sink, mut awaited, _busy } = upstream::open(worker, &source, &hop, false).await.ok()?.begin(asked).ok()?;

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use http::Method;
 use plait_decide::{
-    rewrite,
+    hash, rewrite,
     route::{self, RouteChoice},
 };
 use plait_model::{
@@ -69,7 +69,8 @@ pub(crate) async fn decide(call: &mut Call, outcome: &mut Outcome<'_>) -> Result
         let detail = format!("backend {} cannot serve: {why}", chosen.backend);
         Reject { object: Some((*rule.object).clone()), detail, ..Reject::new(Reason::BackendNotFound, snapshot.generation) }
     })?;
-    let mut plan = Plan { snapshot, target: Target::Backend(backend), rule: Some(rule), share, mirrors: Vec::new() };
+    let hash = hash::of_request(&backend, &call.head, &call.peer);
+    let mut plan = Plan { snapshot, target: Target::Backend(backend), rule: Some(rule), share, mirrors: Vec::new(), hash };
     plan.mirrors = mirrors(plan.filters());
     Ok(Decided::Go(Box::new(plan)))
 }
@@ -154,7 +155,8 @@ fn tunnel(call: &mut Call, snapshot: Arc<Snapshot>, destination: &Destination, p
         return Err(no_port(destination, port, snapshot.generation).into());
     };
     call.head.method = Method::CONNECT;
-    Ok(Plan { snapshot, target: Target::Backend(backend), rule: None, share: 0, mirrors: Vec::new() })
+    let hash = hash::of_request(&backend, &call.head, &call.peer);
+    Ok(Plan { snapshot, target: Target::Backend(backend), rule: None, share: 0, mirrors: Vec::new(), hash })
 }
 
 /// A destination that the mesh does not have.
@@ -171,7 +173,7 @@ async fn outside(call: &Call, snapshot: Arc<Snapshot>, port: u16) -> Result<Plan
     if upstream::is_own(&call.worker, address) {
         return Err(reject(Reason::LoopDetected, format!("{host}:{port} is this proxy itself")).into());
     }
-    Ok(Plan { snapshot, target: Target::Outside(address), rule: None, share: 0, mirrors: Vec::new() })
+    Ok(Plan { snapshot, target: Target::Outside(address), rule: None, share: 0, mirrors: Vec::new(), hash: None })
 }
 
 async fn resolve(host: &str, port: u16) -> Result<SocketAddr, String> {

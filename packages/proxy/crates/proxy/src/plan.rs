@@ -24,6 +24,8 @@ pub(crate) struct Plan {
     pub(crate) share: usize,
     /// Mirrors that this request goes to.
     pub(crate) mirrors: Vec<Arc<str>>,
+    /// What chooses among endpoints, where the backend's algorithm hashes.
+    pub(crate) hash: Option<u64>,
 }
 
 /// Where to.
@@ -51,7 +53,7 @@ impl Plan {
             Target::Process { address, http2, .. } => (*address, None, *http2, CONNECT, IDLE),
             Target::Outside(address) => (*address, None, false, CONNECT, IDLE),
             Target::Backend(backend) => {
-                let endpoint = balance::pick(backend, tried, now_nanos, |n| fastrand::usize(..n)).ok_or_else(|| {
+                let endpoint = balance::pick(backend, self.hash, tried, now_nanos, |n| fastrand::usize(..n)).ok_or_else(|| {
                     let detail = format!("Service {} has no ready endpoint for port {}", backend.service, backend.port);
                     Reject { detail, ..Reject::new(Reason::NoReadyEndpoint, self.snapshot.generation) }
                 })?;

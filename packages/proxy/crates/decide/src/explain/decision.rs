@@ -20,6 +20,8 @@ pub struct Decision {
     pub not_chosen: Vec<NotChosen>,
     /// Shares of the rule's traffic.
     pub backends: Vec<Share>,
+    /// How one of the endpoints is chosen.
+    pub balancing: Option<Balancing>,
     /// Endpoints of the backend with the highest weight.
     pub endpoints: Vec<Place>,
     /// Timeouts and retries.
@@ -89,6 +91,17 @@ pub struct Share {
     pub total: u32,
     /// Why it cannot serve.
     pub invalid: Option<String>,
+}
+
+/// How an endpoint is chosen.
+#[derive(Debug, Clone, Serialize, PartialEq)]
+pub struct Balancing {
+    /// As the user writes it.
+    pub algorithm: &'static str,
+    /// What of a request is hashed, in the user's terms; `None` where the algorithm does not hash.
+    pub hash_on: Option<String>,
+    /// "namespace/name" of the workload that this request belongs to; `None` when it has nothing to hash.
+    pub owner: Option<String>,
 }
 
 /// An endpoint.

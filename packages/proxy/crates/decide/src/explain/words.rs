@@ -1,6 +1,6 @@
 //! Matches in the user's terms. Called by `explain`; compares nothing that routing has not compared.
 
-use plait_model::{PathMatch, RequestHead, RouteMatch, Rule, Specificity, ValueMatch};
+use plait_model::{HashOn, PathMatch, RequestHead, RouteMatch, Rule, Specificity, ValueMatch};
 
 use crate::route::{self, RouteChoice};
 
@@ -21,6 +21,16 @@ fn value(what: &str, wanted: &ValueMatch) -> String {
     match &wanted.pattern {
         None => format!("{what} {} is {}", wanted.name, wanted.value),
         Some(pattern) => format!("{what} {} matches {}", wanted.name, pattern.as_str()),
+    }
+}
+
+/// What of a request chooses its endpoint.
+pub(super) fn hashed(on: &HashOn) -> String {
+    match on {
+        HashOn::Header(name) => format!("header {name}"),
+        HashOn::Cookie(name) => format!("cookie {name}"),
+        HashOn::Address => "the caller's address".into(),
+        HashOn::Identity => "the caller's identity".into(),
     }
 }
 

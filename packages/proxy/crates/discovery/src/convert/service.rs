@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use plait_model::{Algorithm, BackendTraffic, CallTraffic, Origin, Retries, RetryBudget};
+use plait_model::{Algorithm, BackendTraffic, CallTraffic, HashOn, Origin, Retries, RetryBudget};
 use plait_wire as wire;
 
 use super::{Refused, duration, each, object, port, protocol};
@@ -62,19 +62,43 @@ fn retry_budget(message: wire::RetryBudget) -> Result<RetryBudget, Refused> {
 fn backend_traffic(message: wire::BackendTraffic) -> Result<BackendTraffic, Refused> {
     let wire::BackendTraffic { load_balancer, connect_timeout, idle_timeout, origins } = message;
     let defaults = BackendTraffic::default();
-    let algorithm = load_balancer.map_or(0, |wire::LoadBalancer { algorithm }| algorithm);
+    let wire::LoadBalancer { algorithm: chosen, hash_on: on } = load_balancer.unwrap_or_default();
     Ok(BackendTraffic {
-        algorithm: match wire::Algorithm::try_from(algorithm) {
-            Ok(wire::Algorithm::Unspecified | wire::Algorithm::PeakEwma) => Algorithm::PeakEwma,
-            Ok(wire::Algorithm::LeastRequest) => Algorithm::LeastRequest,
-            Ok(wire::Algorithm::RoundRobin) => Algorithm::RoundRobin,
-            Ok(wire::Algorithm::Random) => Algorithm::Random,
-            Err(_) => return Err(Refused::new("load_balancer.algorithm", format_args!("unknown algorithm {algorithm}"))),
-        },
+        algorithm: algorithm(chosen)?,
+        hash_on: on.map_or(Ok(HashOn::default()), hash_on)?,
         connect_timeout: connect_timeout.map_or(Ok(defaults.connect_timeout), |value| duration("connect_timeout", value))?,
         idle_timeout: idle_timeout.map_or(Ok(defaults.idle_timeout), |value| duration("idle_timeout", value))?,
         origins: each("origins", origins, origin)?,
     })
+}
+
+fn algorithm(value: i32) -> Result<Algorithm, Refused> {
+    match wire::Algorithm::try_from(value) {
+        Ok(wire::Algorithm::Unspecified | wire::Algorithm::PeakEwma) => Ok(Algorithm::PeakEwma),
+        Ok(wire::Algorithm::LeastRequest) => Ok(Algorithm::LeastRequest),
+        Ok(wire::Algorithm::RoundRobin) => Ok(Algorithm::RoundRobin),
+        Ok(wire::Algorithm::Random) => Ok(Algorithm::Random),
+        Ok(wire::Algorithm::RingHash) => Ok(Algorithm::RingHash),
+        Ok(wire::Algorithm::Maglev) => Ok(Algorithm::Maglev),
+        Err(_) => Err(Refused::new("load_balancer.algorithm", format_args!("unknown algorithm {value}"))),
+    }
+}
+
+fn hash_on(message: wire::HashOn) -> Result<HashOn, Refused> {
+    use wire::hash_on::On;
+    let refused = |why: String| Err(Refused::new("load_balancer.hash_on", why));
+    let wire::HashOn { on } = message;
+    match on {
+        Some(On::Header(name)) if !name.is_empty() => Ok(HashOn::Header(name.to_ascii_lowercase().into())),
+        Some(On::Cookie(name)) if !name.is_empty() => Ok(HashOn::Cookie(name.into())),
+        Some(On::Caller(caller)) => match wire::Caller::try_from(caller) {
+            Ok(wire::Caller::Address) => Ok(HashOn::Address),
+            Ok(wire::Caller::Identity) => Ok(HashOn::Identity),
+            Ok(wire::Caller::Unspecified) | Err(_) => refused(format!("unknown property {caller} of the caller")),
+        },
+        Some(On::Header(_) | On::Cookie(_)) => refused("a name is absent".into()),
+        None => refused("it names nothing to hash".into()),
+    }
 }
 
 fn origin(message: wire::Origin) -> Result<Origin, Refused> {

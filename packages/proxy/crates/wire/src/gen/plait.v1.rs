@@ -1339,10 +1339,33 @@ pub struct BackendTraffic {
     #[prost(message, repeated, tag = "4")]
     pub origins: ::prost::alloc::vec::Vec<Origin>,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LoadBalancer {
     #[prost(enumeration = "Algorithm", tag = "1")]
     pub algorithm: i32,
+    /// of RING_HASH and MAGLEV alone; absent = the caller's address
+    #[prost(message, optional, tag = "2")]
+    pub hash_on: ::core::option::Option<HashOn>,
+}
+/// What of a request chooses its endpoint. A request that has none of it goes to one at random.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HashOn {
+    #[prost(oneof = "hash_on::On", tags = "1, 2, 3")]
+    pub on: ::core::option::Option<hash_on::On>,
+}
+/// Nested message and enum types in `HashOn`.
+pub mod hash_on {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum On {
+        /// name, lower case
+        #[prost(string, tag = "1")]
+        Header(::prost::alloc::string::String),
+        /// name
+        #[prost(string, tag = "2")]
+        Cookie(::prost::alloc::string::String),
+        #[prost(enumeration = "super::Caller", tag = "3")]
+        Caller(i32),
+    }
 }
 /// Which of the user's objects set a value: `field` is the user's field name ("timeouts.request").
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1357,12 +1380,43 @@ pub struct Origin {
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
+pub enum Caller {
+    Unspecified = 0,
+    Address = 1,
+    Identity = 2,
+}
+impl Caller {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CALLER_UNSPECIFIED",
+            Self::Address => "CALLER_ADDRESS",
+            Self::Identity => "CALLER_IDENTITY",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CALLER_UNSPECIFIED" => Some(Self::Unspecified),
+            "CALLER_ADDRESS" => Some(Self::Address),
+            "CALLER_IDENTITY" => Some(Self::Identity),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
 pub enum Algorithm {
     Unspecified = 0,
     PeakEwma = 1,
     LeastRequest = 2,
     RoundRobin = 3,
     Random = 4,
+    RingHash = 5,
+    Maglev = 6,
 }
 impl Algorithm {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1376,6 +1430,8 @@ impl Algorithm {
             Self::LeastRequest => "ALGORITHM_LEAST_REQUEST",
             Self::RoundRobin => "ALGORITHM_ROUND_ROBIN",
             Self::Random => "ALGORITHM_RANDOM",
+            Self::RingHash => "ALGORITHM_RING_HASH",
+            Self::Maglev => "ALGORITHM_MAGLEV",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1386,6 +1442,8 @@ impl Algorithm {
             "ALGORITHM_LEAST_REQUEST" => Some(Self::LeastRequest),
             "ALGORITHM_ROUND_ROBIN" => Some(Self::RoundRobin),
             "ALGORITHM_RANDOM" => Some(Self::Random),
+            "ALGORITHM_RING_HASH" => Some(Self::RingHash),
+            "ALGORITHM_MAGLEV" => Some(Self::Maglev),
             _ => None,
         }
     }

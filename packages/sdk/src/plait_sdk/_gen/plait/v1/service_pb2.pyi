@@ -22,6 +22,23 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Caller:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CallerEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Caller.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CALLER_UNSPECIFIED: _Caller.ValueType  # 0
+    CALLER_ADDRESS: _Caller.ValueType  # 1
+    CALLER_IDENTITY: _Caller.ValueType  # 2
+
+class Caller(_Caller, metaclass=_CallerEnumTypeWrapper): ...
+
+CALLER_UNSPECIFIED: Caller.ValueType  # 0
+CALLER_ADDRESS: Caller.ValueType  # 1
+CALLER_IDENTITY: Caller.ValueType  # 2
+Global___Caller: _TypeAlias = Caller  # noqa: Y015
+
 class _Algorithm:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -33,6 +50,8 @@ class _AlgorithmEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Algorithm.V
     ALGORITHM_LEAST_REQUEST: _Algorithm.ValueType  # 2
     ALGORITHM_ROUND_ROBIN: _Algorithm.ValueType  # 3
     ALGORITHM_RANDOM: _Algorithm.ValueType  # 4
+    ALGORITHM_RING_HASH: _Algorithm.ValueType  # 5
+    ALGORITHM_MAGLEV: _Algorithm.ValueType  # 6
 
 class Algorithm(_Algorithm, metaclass=_AlgorithmEnumTypeWrapper): ...
 
@@ -41,6 +60,8 @@ ALGORITHM_PEAK_EWMA: Algorithm.ValueType  # 1
 ALGORITHM_LEAST_REQUEST: Algorithm.ValueType  # 2
 ALGORITHM_ROUND_ROBIN: Algorithm.ValueType  # 3
 ALGORITHM_RANDOM: Algorithm.ValueType  # 4
+ALGORITHM_RING_HASH: Algorithm.ValueType  # 5
+ALGORITHM_MAGLEV: Algorithm.ValueType  # 6
 Global___Algorithm: _TypeAlias = Algorithm  # noqa: Y015
 
 @_typing.final
@@ -249,19 +270,56 @@ class LoadBalancer(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ALGORITHM_FIELD_NUMBER: _builtins.int
+    HASH_ON_FIELD_NUMBER: _builtins.int
     algorithm: Global___Algorithm.ValueType
+    @_builtins.property
+    def hash_on(self) -> Global___HashOn:
+        """of RING_HASH and MAGLEV alone; absent = the caller's address"""
+
     def __init__(
         self,
         *,
         algorithm: Global___Algorithm.ValueType = ...,
+        hash_on: Global___HashOn | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["hash_on", b"hash_on"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "hash_on", b"hash_on"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LoadBalancer: _TypeAlias = LoadBalancer  # noqa: Y015
+
+@_typing.final
+class HashOn(_message.Message):
+    """What of a request chooses its endpoint. A request that has none of it goes to one at random."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    COOKIE_FIELD_NUMBER: _builtins.int
+    CALLER_FIELD_NUMBER: _builtins.int
+    header: _builtins.str
+    """name, lower case"""
+    cookie: _builtins.str
+    """name"""
+    caller: Global___Caller.ValueType
+    def __init__(
+        self,
+        *,
+        header: _builtins.str = ...,
+        cookie: _builtins.str = ...,
+        caller: Global___Caller.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller", "cookie", b"cookie", "header", b"header", "on", b"on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller", "cookie", b"cookie", "header", b"header", "on", b"on"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_on: _TypeAlias = _typing.Literal["header", "cookie", "caller"]  # noqa: Y015
+    _WhichOneofArgType_on: _TypeAlias = _typing.Literal["on", b"on"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_on) -> _WhichOneofReturnType_on | None: ...
+
+Global___HashOn: _TypeAlias = HashOn  # noqa: Y015
 
 @_typing.final
 class Origin(_message.Message):

@@ -1,0 +1,69 @@
+"""TrafficPolicies of a Service as a chosen backend: how its endpoints are chosen and called. Levels: `traffic`."""
+
+from collections.abc import Iterator
+
+from plait_sdk.contracts import service_pb2
+
+from plait_controlplane.resources.problem import Problem
+from plait_controlplane.resources.reader import StoredObject
+from plait_controlplane.resources.trafficpolicy import HashOn, TrafficPolicy
+from plait_controlplane.translate.names import duration
+from plait_controlplane.translate.traffic import Target, first, layers
+
+ALGORITHMS = {
+    "PeakEWMA": service_pb2.ALGORITHM_PEAK_EWMA,
+    "LeastRequest": service_pb2.ALGORITHM_LEAST_REQUEST,
+    "RoundRobin": service_pb2.ALGORITHM_ROUND_ROBIN,
+    "Random": service_pb2.ALGORITHM_RANDOM,
+    "RingHash": service_pb2.ALGORITHM_RING_HASH,
+    "Maglev": service_pb2.ALGORITHM_MAGLEV,
+}
+HASHING = ("RingHash", "Maglev")
+
+
+def backend_traffic(found: list[TrafficPolicy], namespace: str, service: str) -> service_pb2.BackendTraffic:
+    """How a Service behaves as a chosen backend."""
+    chain = list(layers(found, [Target(namespace, "Service", service)], namespace))
+    message = service_pb2.BackendTraffic()
+    _load_balancer(chain, message)
+    for name, target in (("connect", message.connect_timeout), ("idle", message.idle_timeout)):
+        value = first(chain, f"timeouts.{name}")
+        if value:
+            target.CopyFrom(duration(value[0]))
+            message.origins.append(value[1])
+    return message
+
+
+def _load_balancer(chain: list[TrafficPolicy], message: service_pb2.BackendTraffic) -> None:
+    algorithm = first(chain, "loadBalancer.algorithm")
+    if not algorithm:
+        return
+    message.load_balancer.algorithm = ALGORITHMS[algorithm[0]]
+    message.origins.append(algorithm[1])
+    hash_on = first(chain, "loadBalancer.hashOn")
+    if hash_on and algorithm[0] in HASHING:
+        message.load_balancer.hash_on.CopyFrom(_hash_on(hash_on[0]))
+        message.origins.append(hash_on[1])
+
+
+def _hash_on(value: HashOn) -> service_pb2.HashOn:
+    if value.header is not None:
+        return service_pb2.HashOn(header=value.header.lower())
+    if value.cookie is not None:
+        return service_pb2.HashOn(cookie=value.cookie)
+    caller = service_pb2.CALLER_ADDRESS if value.address is not None else service_pb2.CALLER_IDENTITY
+    return service_pb2.HashOn(caller=caller)
+
+
+def check_backend(stored: StoredObject, policy: TrafficPolicy) -> Iterator[Problem]:
+    """What is documented and not honoured yet is refused; what has no effect is told."""
+    balancer = policy.spec.load_balancer
+    if balancer is None:
+        return
+    for alias, value in (("slowStart", balancer.slow_start), ("zoneAware", balancer.zone_aware)):
+        if value is not None:
+            message = f"UnsupportedValue: {alias} is not supported yet; remove it"
+            yield stored.problem(("spec", "loadBalancer", alias), message)
+    if balancer.hash_on and balancer.algorithm not in (None, *HASHING):
+        message = f"{balancer.algorithm} does not hash: hashOn has no effect; write algorithm {' or '.join(HASHING)}"
+        yield stored.problem(("spec", "loadBalancer", "hashOn"), message)

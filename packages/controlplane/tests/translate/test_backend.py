@@ -1,0 +1,60 @@
+"""How a Service behaves as a chosen backend: what wins, and what travels."""
+
+from typing import Any
+
+import pytest
+from google.protobuf.json_format import MessageToDict
+from plait_controlplane.lint import offline
+from plait_controlplane.resources.reader import read
+from plait_controlplane.resources.world import world_of
+from plait_sdk.contracts import resource_pb2, service_pb2
+
+SERVICE = """
+apiVersion: v1
+kind: Service
+metadata: {name: a, namespace: shop}
+spec: {selector: {app: a}, ports: [{name: http, port: 80}]}
+"""
+TARGETS = {"service": "{kind: Service, name: a}", "namespace": "{kind: Namespace, name: shop}"}
+
+
+def backend(**policies: str) -> dict[str, Any]:
+    """What the Service's callers are told, by fields of the policy on each level."""
+    documents = [
+        "apiVersion: plait.dev/v1alpha1\nkind: TrafficPolicy\n"
+        f"metadata: {{name: {level}, namespace: shop}}\nspec: {{targetRefs: [{TARGETS[level]}], {fields}}}"
+        for level, fields in policies.items()
+    ]
+    found, problems = read("test.yaml", "\n---\n".join([SERVICE, *documents]))
+    assert problems == []
+    kind, name = resource_pb2.RESOURCE_KIND_SERVICE, "shop/a"
+    made = next(one for one in offline(world_of(found)[0]).resources if (one.kind, one.name) == (kind, name))
+    told: dict[str, Any] = MessageToDict(service_pb2.Service.FromString(made.body).backend)
+    told["origins"] = [(one["field"], one["object"]["name"]) for one in told.pop("origins", [])]
+    return told
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("header: X-User", {"header": "x-user"}),
+        ("cookie: Sid", {"cookie": "Sid"}),
+        ("address: {}", {"caller": "CALLER_ADDRESS"}),
+        ("identity: {}", {"caller": "CALLER_IDENTITY"}),
+    ],
+)
+@pytest.mark.parametrize(("name", "number"), [("RingHash", "ALGORITHM_RING_HASH"), ("Maglev", "ALGORITHM_MAGLEV")])
+def test_what_is_hashed_travels(written: str, told: dict[str, str], name: str, number: str) -> None:
+    made = backend(service=f"loadBalancer: {{algorithm: {name}, hashOn: {{{written}}}}}")
+    assert made["loadBalancer"] == {"algorithm": number, "hashOn": told}
+    assert made["origins"] == [("loadBalancer.algorithm", "service"), ("loadBalancer.hashOn", "service")]
+
+
+def test_algorithm_and_what_is_hashed_merge_apart() -> None:
+    hashed = "loadBalancer: {hashOn: {cookie: sid}}"
+    made = backend(service="loadBalancer: {algorithm: Maglev}", namespace=hashed)
+    assert made["loadBalancer"]["hashOn"] == {"cookie": "sid"}
+    assert made["origins"] == [("loadBalancer.algorithm", "service"), ("loadBalancer.hashOn", "namespace")]
+    unused = backend(service="loadBalancer: {algorithm: Random}", namespace=hashed)
+    assert unused["loadBalancer"] == {"algorithm": "ALGORITHM_RANDOM"}
+    assert unused["origins"] == [("loadBalancer.algorithm", "service")]
