@@ -72,3 +72,19 @@ def test_a_join_token_is_for_one_workload(shop: Shop) -> None:
     assert token["token"].startswith("plait1.")
     missing = shop.plait("join-token", "create", "--workload", "nobody", "--state", str(shop.state))
     assert (missing.returncode, "there are: shop/" in missing.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("GET", "stock"), 2, "write http://host[:port]/path"),
+        (("G@T", "http://stock/"), 2, "is no method"),
+        (("GET", "http://stock/../x"), 2, "climbs above the root"),
+        (("GET", "http://stock/", "-H", "x"), 2, "has no colon"),
+    ],
+)
+def test_a_question_that_is_none_is_told_as_wrong_usage(
+    shop: Shop, words: tuple[str, ...], code: int, said: str
+) -> None:
+    done = shop.plait("explain", *words, "--from", "web", "--state", str(shop.state))
+    assert (done.returncode, said in done.stderr) == (code, True), done.stderr

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from plait_cli.errors import UNREACHABLE, Failure
+from plait_cli.errors import UNREACHABLE, USAGE, Failure
 from plait_cli.meshes import Mesh
 
 TIMEOUT_SECONDS = 5.0
@@ -76,7 +76,9 @@ def ask(
         raise Unreachable(path.name, error) from error
     finally:
         connection.close()
-    if answer.status >= 400 and target != "/ready":
+    if answer.status in (400, 422):
+        raise Failure(reason_of(answer), code=USAGE)
+    if answer.status > 400 and target != "/ready":
         raise Failure(f"{path.name} refused {target}: {answer.status} {reason_of(answer)}")
     return answer
 
