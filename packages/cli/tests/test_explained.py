@@ -104,10 +104,18 @@ def test_how_an_endpoint_is_chosen_is_told(found: dict[str, Any], expected: str)
     assert f"balancing   {expected}" in lines(TESTER | {"balancing": found}, PLACES, "http://u")
 
 
+NO_PORT = STRANGER | {"egress": None, "answer": {"status": 503, "reason": "port_not_found"}}
+NO_PORT_LINES = """\
+from        bookshop/web-1, spiffe://bookshop.example/ns/bookshop/sa/web      generation 42
+to          http://u: the Service has no such port
+answer      503 port_not_found
+"""
+
+
 @pytest.mark.parametrize(
     ("decision", "expected"),
-    [(TESTER, TESTER_LINES), (STRANGER, STRANGER_LINES), (NO_MATCH, NO_MATCH_LINES)],
-    ids=["matched", "outside the mesh", "no rule"],
+    [(TESTER, TESTER_LINES), (STRANGER, STRANGER_LINES), (NO_PORT, NO_PORT_LINES), (NO_MATCH, NO_MATCH_LINES)],
+    ids=["matched", "outside the mesh", "no such port", "no rule"],
 )
 def test_a_decision_is_told_in_the_users_words(decision: dict[str, Any], expected: str) -> None:
     assert "\n".join(lines(decision, PLACES, "http://u")) + "\n" == expected

@@ -66,6 +66,8 @@ def destination(decision: Mapping[str, Any], url: str) -> str:
     found = decision["destination"]
     if found:
         return f"Service {found['service']} port {found['port']}, protocol {found['protocol']}"
+    if (decision["answer"] or {}).get("reason") == "port_not_found":
+        return f"{url}: the Service has no such port"
     if decision["egress"]:
         return f"{url}: not in the mesh; Mesh default, spec.egress: {decision['egress']}"
     return f"{url}: nowhere that the mesh knows"
