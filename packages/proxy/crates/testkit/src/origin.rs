@@ -6,7 +6,7 @@ use std::{
 };
 
 use socket2::SockRef;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinSet};
 
 use crate::{deadline::in_time, message::Message, peer::Peer};
 
@@ -56,13 +56,24 @@ impl Origin {
     /// From now on it answers each request with `answer`, by itself, until the test ends.
     pub fn answers(self, answer: impl Fn(&Message) -> String + Send + Sync + 'static) -> Seen {
         let seen = Seen::default();
-        let (record, answer) = (seen.clone(), Arc::new(answer));
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = self.listener.accept().await {
-                tokio::spawn(converse(stream.into(), record.clone(), answer.clone()));
-            }
-        });
+        tokio::spawn(self.converse(seen.clone(), answer));
         seen
+    }
+
+    /// The same until what it gives is dropped: then it is gone, with all its connections.
+    pub fn serves(self, answer: impl Fn(&Message) -> String + Send + Sync + 'static) -> JoinSet<()> {
+        let mut serving = JoinSet::new();
+        serving.spawn(self.converse(Seen::default(), answer));
+        serving
+    }
+
+    async fn converse(self, seen: Seen, answer: impl Fn(&Message) -> String + Send + Sync + 'static) {
+        let answer = Arc::new(answer);
+        let mut conversations = JoinSet::new();
+        while let Ok((stream, _)) = self.listener.accept().await {
+            conversations.spawn(converse(stream.into(), seen.clone(), answer.clone()));
+            while conversations.try_join_next().is_some() {}
+        }
     }
 }
 

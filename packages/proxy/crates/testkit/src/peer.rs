@@ -184,7 +184,8 @@ impl Peer {
             .unwrap_or_else(|cut| panic!("no whole message came: {:?}, {cut:?}", String::from_utf8_lossy(&cut.came)))
     }
 
-    async fn try_head(&mut self) -> Result<Message, Cut> {
+    /// The next head, or what came of it; its body is left.
+    pub async fn try_head(&mut self) -> Result<Message, Cut> {
         loop {
             if let Some((message, length)) = Message::head(&self.ahead) {
                 self.ahead.drain(..length);
