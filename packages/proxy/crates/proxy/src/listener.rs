@@ -63,8 +63,12 @@ pub(crate) async fn follow(worker: &Rc<Worker>, share_ports: bool) {
             // The world lives as long as we do.
             _ = changes.changed() => {}
             () = tokio::time::sleep(AGAIN), if again => {}
-            () = worker.shared.drain.begun() => return,
+            () = worker.shared.drain.begun() => break,
         }
+    }
+    for held in open.values_mut() {
+        // It fails only when it panicked; it has ended then, too.
+        let _ = (&mut held.accepting).await;
     }
 }
 
@@ -79,10 +83,18 @@ fn wanted<'w>(workloads: impl Iterator<Item = &'w Arc<Workload>>) -> Map<SocketA
     all
 }
 
+/// Accepts until the drain begins; those who connected before it are not turned away.
 async fn accept(worker: Rc<Worker>, listener: TcpListener, purpose: Purpose) {
+    let mut draining = worker.shared.drain.watch();
     loop {
-        let (stream, from) = match listener.accept().await {
+        let accepted = tokio::select! {
+            biased;
+            accepted = listener.accept() => accepted,
+            () = draining.begun() => return,
+        };
+        let (stream, from) = match accepted {
             Ok(accepted) => accepted,
+            Err(_) if worker.shared.drain.has_begun() => return,
             Err(_) => {
                 tokio::time::sleep(PAUSE).await;
                 continue;

@@ -8,7 +8,7 @@ use std::{
 use socket2::SockRef;
 use tokio::{net::TcpListener, task::JoinSet};
 
-use crate::{deadline::in_time, message::Message, peer::Peer};
+use crate::{deadline::in_time, message::Message, peer::Peer, port::Port};
 
 /// A process that listens.
 #[derive(Debug)]
@@ -33,9 +33,9 @@ impl Seen {
 }
 
 impl Origin {
-    /// On a free port of 127.0.0.1.
-    pub async fn new() -> Self {
-        Self { listener: TcpListener::bind("127.0.0.1:0").await.unwrap() }
+    /// On this port; dropped, it leaves the port to nobody else.
+    pub async fn new(port: &Port) -> Self {
+        Self { listener: TcpListener::bind(port.address).await.unwrap() }
     }
 
     /// Where it listens.

@@ -17,9 +17,10 @@ impl Port {
     #[expect(clippy::new_without_default, reason = "each is another")]
     pub fn new() -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        // A listener with the same option may share the port with one who does not listen.
-        socket.set_reuse_address(true).unwrap();
+        // With the option set before, the port could be one that somebody else keeps.
         socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+        // Now a listener with the same option may share it with us, who do not listen.
+        socket.set_reuse_address(true).unwrap();
         let address = socket.local_addr().unwrap().as_socket().unwrap();
         Self { _held: socket, address }
     }

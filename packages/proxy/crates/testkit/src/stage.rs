@@ -11,7 +11,6 @@
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
-    net::SocketAddr,
 };
 
 use plait_identity::Identities;
@@ -45,8 +44,8 @@ impl Way {
 pub struct Place {
     /// Name of the workload.
     pub workload: String,
-    /// Its process.
-    pub process: SocketAddr,
+    /// Where its process listens.
+    pub process: Port,
     /// The inbound listener of its sidecar.
     pub inbound: Port,
 }
@@ -111,11 +110,12 @@ impl Stage {
     /// One more place of a Service, with a process; gives the workload's name. It serves once it is applied.
     pub async fn add_place(&mut self, service: &str, number: usize) -> String {
         let workload = format!("{service}-{number}");
-        let origin = Origin::new().await;
+        let process = Port::new();
+        let origin = Origin::new(&process).await;
         if let Some(far) = &self.far {
             far.shared.identities.set_leaf(key(&workload).into(), self.authority.leaf(service));
         }
-        self.places.insert(workload.clone(), Place { workload: workload.clone(), process: origin.address(), inbound: Port::new() });
+        self.places.insert(workload.clone(), Place { workload: workload.clone(), process, inbound: Port::new() });
         self.origins.borrow_mut().insert(workload.clone(), origin);
         workload
     }
@@ -197,8 +197,12 @@ impl Stage {
     pub fn workload(&self, workload: &str, policies: &[String]) -> wire::Workload {
         let place = &self.places[workload];
         let (name, _, protocol) = self.service_of(workload);
-        let port =
-            wire::WorkloadPort { name: "main".into(), port: place.process.port().into(), protocol: protocol.into(), service: key(name) };
+        let port = wire::WorkloadPort {
+            name: "main".into(),
+            port: place.process.address.port().into(),
+            protocol: protocol.into(),
+            service: key(name),
+        };
         wire::Workload {
             namespace: "shop".into(),
             name: workload.into(),
@@ -214,11 +218,11 @@ impl Stage {
     /// A place as callers are told of it.
     pub fn endpoint(&self, workload: &str) -> wire::Endpoint {
         let place = &self.places[workload];
-        let port = place.process.port().into();
+        let port = place.process.address.port().into();
         match self.way {
             Way::Hop => wire::Endpoint {
                 workload: key(workload),
-                address: place.process.to_string(),
+                address: place.process.address.to_string(),
                 target_port: port,
                 ..wire::Endpoint::default()
             },
