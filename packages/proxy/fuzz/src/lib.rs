@@ -3,4 +3,5 @@
 //! The targets call these functions, and so does a test of the crate that they check, which includes the module by its path and replays
 //! `corpus/<function>/`. So the corpora run with every `cargo test`, without a fuzzer.
 
+pub mod client_hello;
 pub mod http1;

@@ -30,6 +30,9 @@ pub(crate) struct Request {
     pub(crate) method: String,
     /// Absolute, for example `http://reviews:80/reviews/7?x=y`
     pub(crate) url: String,
+    /// The server that a client of TLS asks for; without it the host of the URL
+    #[arg(long)]
+    pub(crate) sni: Option<String>,
     /// A header field, "name: value"; may be repeated
     #[arg(short = 'H', long = "header")]
     pub(crate) headers: Vec<String>,
@@ -92,7 +95,7 @@ pub(crate) fn run(command: &Decide) -> Result<String, DecideError> {
 impl Request {
     /// The question to the engine.
     pub(crate) fn question(&self) -> Result<Question, DecideError> {
-        Ok(Question { from: self.from.clone(), head: self.head()? })
+        Ok(Question { from: self.from.clone(), head: self.head()?, server_name: self.sni.clone() })
     }
 
     fn head(&self) -> Result<RequestHead, DecideError> {

@@ -4,8 +4,8 @@ mod decision;
 mod words;
 
 use plait_model::{
-    Backend, Destination, DestinationKey, Egress, Lookup, Peer, Protocol, Reason, RequestHead, RouteTable, Rule, Snapshot, WeightedBackend,
-    Workload, split_authority,
+    Backend, Destination, DestinationKey, Egress, Lookup, Peer, Protocol, Reason, RequestHead, RouteKind, RouteTable, Rule, Snapshot,
+    WeightedBackend, Workload, split_authority,
 };
 
 pub use self::decision::{Answer, Balancing, Called, Chosen, Decision, From, Limits, NotChosen, Place, Share, Verdict};
@@ -21,6 +21,8 @@ pub struct Question {
     pub from: String,
     /// The request; its authority names the destination, no port = 80.
     pub head: RequestHead,
+    /// The server that a client of TLS asks for; `None` = the host of the authority.
+    pub server_name: Option<String>,
 }
 
 /// Why a question has no answer.
@@ -64,32 +66,50 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Result<Decision, Una
                 decision.answer = Some(answer(Reason::EgressDenied));
             }
         },
-        Lookup::Known(destination) => routed(snapshot, from, &destination, port.unwrap_or(80), &question.head, &mut decision),
+        Lookup::Known(destination) => {
+            let server_name = question.server_name.as_deref().unwrap_or(host).to_ascii_lowercase();
+            let asked = Asked { port: port.unwrap_or(80), head: &question.head, server_name: &server_name };
+            routed(snapshot, from, &destination, asked, &mut decision);
+        }
     }
     Ok(decision)
 }
 
-fn routed(snapshot: &Snapshot, from: &Workload, called: &Destination, port: u16, head: &RequestHead, decision: &mut Decision) {
+/// What is asked of a destination.
+#[derive(Debug, Clone, Copy)]
+struct Asked<'q> {
+    port: u16,
+    head: &'q RequestHead,
+    server_name: &'q str,
+}
+
+fn routed(snapshot: &Snapshot, from: &Workload, called: &Destination, asked: Asked<'_>, decision: &mut Decision) {
+    let Asked { port, head, server_name } = asked;
     let Some(service_port) = called.port(port) else {
         decision.answer = Some(answer(Reason::PortNotFound));
         return;
     };
-    let protocol = match service_port.protocol {
+    let spoken = service_port.protocol_for(&from.namespace);
+    let protocol = match spoken {
         Protocol::Auto => "auto",
         Protocol::Http => "http",
         Protocol::Http2 => "http2",
         Protocol::Tcp => "tcp",
+        Protocol::Tls => "tls",
     };
     decision.destination = Some(Called { service: called.key.to_string(), port, protocol });
     let routes = service_port.routes_for(&from.namespace);
-    let choice = route::find(routes, head);
-    decision.not_chosen = not_chosen(routes, choice, head);
+    let choice = match routes.kind() {
+        RouteKind::Tcp | RouteKind::Tls => route::find_stream(routes, Some(server_name)),
+        RouteKind::Http | RouteKind::Grpc => route::find(routes, head),
+    };
+    decision.not_chosen = not_chosen(routes, choice, asked);
     let Some(choice) = choice else {
         decision.answer = Some(answer(Reason::RouteNotFound));
         return;
     };
     let rule = choice.rule;
-    decision.route = Some(chosen(choice));
+    decision.route = Some(chosen(choice, server_name));
     decision.limits = Some(limits(rule));
     if let Some(redirect) = &rule.filters.redirect {
         decision.answer = Some(Answer { status: redirect.status, reason: "redirect" });
@@ -104,8 +124,8 @@ fn routed(snapshot: &Snapshot, from: &Workload, called: &Destination, port: u16,
         decision.answer = Some(answer(Reason::BackendNotFound));
         return;
     };
-    // What is sent to a TCP port travels as bytes, and is judged as bytes.
-    let received = (service_port.protocol != Protocol::Tcp).then(|| received(choice, share, head));
+    // What is sent to a port of opaque bytes travels as bytes, and is judged as bytes.
+    let received = (!spoken.is_opaque()).then(|| received(choice, share, head));
     at_backend(snapshot, from, backend, received.as_ref(), decision);
 }
 
@@ -168,13 +188,14 @@ fn balancing(backend: &Backend, from: &Workload, http: Option<&RequestHead>) -> 
     }
 }
 
-fn chosen(choice: RouteChoice<'_>) -> Chosen {
+fn chosen(choice: RouteChoice<'_>, server_name: &str) -> Chosen {
     let rule = choice.rule;
+    let by_name = words::taken(rule, server_name);
     Chosen {
         object: (*rule.object).clone(),
         rule: rule.index,
         rule_name: rule.name.to_string(),
-        matched: choice.matched.map_or_else(Vec::new, words::matched),
+        matched: choice.matched.map(words::matched).or(by_name).unwrap_or_default(),
         implicit: rule.is_implicit(),
     }
 }
@@ -183,14 +204,18 @@ fn as_share(share: &WeightedBackend, total: u32) -> Share {
     Share { backend: share.backend.to_string(), weight: share.weight, total, invalid: share.invalid.as_deref().map(str::to_owned) }
 }
 
-fn not_chosen(routes: &RouteTable, choice: Option<RouteChoice<'_>>, head: &RequestHead) -> Vec<NotChosen> {
+fn not_chosen(routes: &RouteTable, choice: Option<RouteChoice<'_>>, asked: Asked<'_>) -> Vec<NotChosen> {
     let others = routes.rules().iter().filter(|rule| choice.is_none_or(|choice| !std::sync::Arc::ptr_eq(rule, choice.rule)));
     others
         .map(|rule| NotChosen {
             object: (*rule.object).clone(),
             rule: rule.index,
             rule_name: rule.name.to_string(),
-            why: words::why_not(rule, choice, head),
+            why: match rule.kind {
+                kind if kind < routes.kind() => words::GAVE_WAY.to_owned(),
+                RouteKind::Tcp | RouteKind::Tls => words::why_no_stream(rule, choice, asked.server_name),
+                RouteKind::Http | RouteKind::Grpc => words::why_not(rule, choice, asked.head),
+            },
         })
         .collect()
 }

@@ -2,6 +2,7 @@
 
 pub mod authorize;
 pub mod balance;
+pub mod client_hello;
 pub mod detect;
 pub mod explain;
 pub mod hash;

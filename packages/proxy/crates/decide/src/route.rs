@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use plait_model::{Mirror, PathMatch, RequestHead, RouteMatch, RouteTable, Rule, ValueMatch, WeightedBackend};
+use plait_model::{Candidate, Mirror, PathMatch, RequestHead, RouteKind, RouteMatch, RouteTable, Rule, ValueMatch, WeightedBackend};
 
 /// A rule and how it matched.
 #[derive(Debug, Clone, Copy)]
@@ -24,12 +24,25 @@ impl RouteChoice<'_> {
     }
 }
 
-/// The most specific rule that matches; `None` = 404.
+/// The most specific rule that matches a request; `None` = 404.
 pub fn find<'t>(table: &'t RouteTable, head: &'t RequestHead) -> Option<RouteChoice<'t>> {
-    table.candidates(&head.path).find_map(|candidate| {
-        let (rule, matched) = table.resolve(candidate);
-        matched.is_none_or(|matched| mismatch(matched, head).is_none()).then_some(RouteChoice { rule, matched })
-    })
+    let holds = |candidate: &Candidate| table.resolve(*candidate).1.is_none_or(|matched| mismatch(matched, head).is_none());
+    let mut candidates = table.candidates(&head.path);
+    let found = match table.kind() {
+        RouteKind::Grpc => candidates.fold(None, |best: Option<Candidate>, next| match best {
+            Some(best) if best.precedes(&next) => Some(best),
+            _ if holds(&next) => Some(next),
+            _ => best,
+        }),
+        RouteKind::Tcp | RouteKind::Tls | RouteKind::Http => candidates.find(holds),
+    };
+    let (rule, matched) = table.resolve(found?);
+    Some(RouteChoice { rule, matched })
+}
+
+/// The rule that takes a connection of opaque bytes, by the server name that its client asks for; `None` = it is closed.
+pub fn find_stream<'t>(table: &'t RouteTable, server_name: Option<&str>) -> Option<RouteChoice<'t>> {
+    table.stream(server_name).map(|rule| RouteChoice { rule, matched: None })
 }
 
 /// The backend for a roll in `0..total_weight`; `None` when no backend has a weight.

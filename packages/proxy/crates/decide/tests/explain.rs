@@ -111,7 +111,7 @@ fn paths(path: &str) -> Vec<Operation> {
 fn ask(snapshot: &Snapshot, authority: &str, request: &str) -> Result<Decision, Unanswerable> {
     let mut head = text::head(request).unwrap();
     head.authority = authority.into();
-    explain(snapshot, &Question { from: WEB.into(), head })
+    explain(snapshot, &Question { from: WEB.into(), head, server_name: None })
 }
 
 fn plain(index: usize, found: &str) -> Arc<Rule> {
@@ -224,6 +224,6 @@ fn what_cannot_be_answered_says_why() {
     let snapshot = shop(vec![], vec![]);
     assert_eq!(ask(&snapshot, "a@b", "GET /").unwrap_err(), Unanswerable::Authority("a@b".into()));
     assert_eq!(ask(&snapshot, "never-dialled", "GET /").unwrap_err(), Unanswerable::NotHeld("ns/never-dialled".into()));
-    let stranger = Question { from: "ns/nobody".into(), head: text::head("GET /").unwrap() };
+    let stranger = Question { from: "ns/nobody".into(), head: text::head("GET /").unwrap(), server_name: None };
     assert_eq!(explain(&snapshot, &stranger).unwrap_err(), Unanswerable::Workload("ns/nobody".into()));
 }

@@ -7,8 +7,8 @@ use std::{
 };
 
 use plait_model::{
-    Backend, CallTraffic, Destination, DestinationKey, DestinationPort, Filters, HashTable, Map, ObjectRef, PolicyBinding, RouteTable,
-    Rule, SpiffeId, WeightedBackend, Workload,
+    Backend, CallTraffic, Destination, DestinationKey, DestinationPort, Filters, HashTable, Map, ObjectRef, PolicyBinding, RouteKind,
+    RouteTable, Rule, SpiffeId, WeightedBackend, Workload,
 };
 
 use crate::{
@@ -136,9 +136,11 @@ fn implicit_rule(name: &str, service: &convert::Service, port: u16) -> Rule {
     let object = ObjectRef { kind: "Service".into(), namespace: service.namespace.as_str().into(), name: service.name.as_str().into() };
     Rule {
         object: Arc::new(object),
+        kind: RouteKind::Http,
         index: 0,
         name: "".into(),
         label: "".into(),
+        hostnames: Vec::new(),
         matches: Vec::new(),
         filters: Filters::default(),
         backends: vec![WeightedBackend { backend: format!("{name}:{port}").into(), invalid: None, weight: 1, filters: Filters::default() }],

@@ -15,6 +15,7 @@ mod policy;
 mod reason;
 mod route;
 mod route_table;
+mod server_names;
 mod snapshot;
 mod workload;
 
@@ -29,8 +30,8 @@ pub use peer::{Peer, SpiffeError, SpiffeId};
 pub use policy::{Action, Operation, Policy, PolicyHeader, PolicyRule, Source};
 pub use reason::Reason;
 pub use route::{
-    CallTraffic, Filter, Filters, HeaderModifier, Mirror, PathMatch, PathRewrite, Redirect, Retries, RetryBudget, RouteMatch, Rule,
-    UrlRewrite, ValueMatch, WeightedBackend,
+    CallTraffic, Filter, Filters, GrpcLength, HeaderModifier, Hostname, Mirror, PathMatch, PathRewrite, Redirect, Retries, RetryBudget,
+    RouteKind, RouteMatch, Rule, UrlRewrite, ValueMatch, WeightedBackend,
 };
 pub use route_table::{Candidate, RouteTable, Specificity};
 pub use snapshot::{Destination, DestinationPort, Protocol, Snapshot};

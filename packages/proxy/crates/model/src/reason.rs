@@ -103,7 +103,7 @@ impl Reason {
             Self::PolicyDenied | Self::EgressDenied => 7,                                  // PERMISSION_DENIED
             Self::HeadTooLarge | Self::Overloaded => 8,                                    // RESOURCE_EXHAUSTED
             Self::RouteNotFound => 12,                                                     // UNIMPLEMENTED
-            Self::BadRequest | Self::BackendNotFound | Self::Internal | Self::LoopDetected => 13, // INTERNAL
+            Self::BadRequest | Self::Internal | Self::LoopDetected => 13, // INTERNAL
             Self::Unauthenticated => 16,                                                   // UNAUTHENTICATED
             Self::PortNotFound
             | Self::NoReadyEndpoint
@@ -113,6 +113,8 @@ impl Reason {
             | Self::UpstreamIdentity
             | Self::DiscoveryUnavailable
             | Self::IdentityUnavailable
+            // The standard asks for it where the backend of a GRPCRoute cannot serve.
+            | Self::BackendNotFound
             | Self::Draining => 14, // UNAVAILABLE
         }
     }

@@ -1,4 +1,4 @@
-//! HTTPRoute rules as the data path reads them, filters already taken apart.
+//! Rules of routes as the data path reads them, filters already taken apart.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,17 +6,35 @@ use plait_rules::Pattern;
 
 use crate::{ObjectRef, Origin};
 
+/// What kind of route a rule belongs to, in the order in which a kind gives way to another on one port of a Service: the greatest counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum RouteKind {
+    /// TCPRoute: takes every connection.
+    Tcp,
+    /// TLSRoute: takes connections by the server name that their client asks for.
+    Tls,
+    /// HTTPRoute, and what a Service does that no route shapes.
+    #[default]
+    Http,
+    /// GRPCRoute: takes requests as an HTTPRoute does, by another precedence.
+    Grpc,
+}
+
 /// A rule of a route, or the implicit rule of a Service that no route shapes.
 #[derive(Debug)]
 pub struct Rule {
     /// The route; the Service itself for an implicit rule.
     pub object: Arc<ObjectRef>,
+    /// Its kind.
+    pub kind: RouteKind,
     /// Index in `spec.rules`.
     pub index: usize,
     /// `name`, may be empty.
     pub name: Box<str>,
     /// "namespace/name#rule" for metrics; empty for an implicit rule.
     pub label: Arc<str>,
+    /// Server names that a TLSRoute takes; empty for every other kind.
+    pub hostnames: Vec<Hostname>,
     /// OR; empty matches everything.
     pub matches: Vec<RouteMatch>,
     /// In the order of their effect.
@@ -47,6 +65,26 @@ pub struct RouteMatch {
     pub query: Vec<ValueMatch>,
     /// `None` = any.
     pub method: Option<http::Method>,
+    /// What ranks a match of a GRPCRoute; `None` = it is ranked by its path.
+    pub grpc: Option<GrpcLength>,
+}
+
+/// Characters of service and method, as the user wrote them: by these the standard ranks the matches of GRPCRoutes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GrpcLength {
+    /// Of the service; 0 = any.
+    pub service: usize,
+    /// Of the method; 0 = any.
+    pub method: usize,
+}
+
+/// A server name of a TLSRoute, lower case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hostname {
+    /// The whole name.
+    Exact(Box<str>),
+    /// `*.example.org`, kept as "example.org": every name below it, and not itself.
+    Below(Box<str>),
 }
 
 /// `path`.

@@ -3,7 +3,7 @@
 
 use std::{cmp::Reverse, sync::Arc};
 
-use crate::{Map, PathMatch, RouteMatch, Rule};
+use crate::{Map, PathMatch, RouteKind, RouteMatch, Rule, server_names::ServerNames};
 
 /// One match of one rule, in the order of precedence. A rule without matches has one candidate that matches everything.
 #[derive(Debug, Clone, Copy)]
@@ -15,10 +15,19 @@ pub struct Candidate {
     rank: usize,
 }
 
-/// Rules indexed by path. `created` decides ties between routes.
+impl Candidate {
+    /// Whether it comes before `other` by precedence; both of one table.
+    pub fn precedes(&self, other: &Self) -> bool {
+        self.rank < other.rank
+    }
+}
+
+/// Rules indexed by what chooses between them: path, or server name. `created` decides ties between routes.
 #[derive(Debug, Default)]
 pub struct RouteTable {
+    kind: RouteKind,
     rules: Vec<Arc<Rule>>,
+    names: ServerNames,
     exact: Map<Box<str>, Vec<Candidate>>,
     prefix: Map<Box<str>, Vec<Candidate>>,
     regex: Vec<Candidate>,
@@ -32,8 +41,15 @@ impl RouteTable {
             created_a.cmp(created_b).then_with(|| name(a).cmp(&name(b)))
         });
         let rules: Vec<_> = rules.into_iter().map(|(_, rule)| rule).collect();
+        let kind = rules.iter().map(|rule| rule.kind).max().unwrap_or_default();
+        // A port speaks one way: what belongs to a lesser kind of route takes nothing.
+        let counts = |(_, rule): &(usize, &Arc<Rule>)| rule.kind == kind;
+        if kind < RouteKind::Http {
+            let names = ServerNames::new(rules.iter().enumerate().filter(counts));
+            return Self { kind, names, rules, ..Self::default() };
+        }
         let mut all: Vec<Candidate> = Vec::new();
-        for (at, rule) in rules.iter().enumerate() {
+        for (at, rule) in rules.iter().enumerate().filter(counts) {
             match rule.matches.len() {
                 0 => all.push(Candidate { rule: at, index: None, rank: 0 }),
                 n => all.extend((0..n).map(|index| Candidate { rule: at, index: Some(index), rank: 0 })),
@@ -41,7 +57,7 @@ impl RouteTable {
         }
         // A stable sort keeps age, name and rule order on ties.
         all.sort_by_key(|candidate| Reverse(Specificity::of(matched(&rules, candidate))));
-        let mut table = Self { rules, ..Self::default() };
+        let mut table = Self { kind, rules, ..Self::default() };
         for (rank, mut candidate) in all.into_iter().enumerate() {
             candidate.rank = rank;
             match matched(&table.rules, &candidate).map(|found| &found.path) {
@@ -54,12 +70,27 @@ impl RouteTable {
         table
     }
 
+    /// The kind of its routes; of several kinds the one that the others give way to.
+    pub fn kind(&self) -> RouteKind {
+        self.kind
+    }
+
+    /// The rule for a connection of opaque bytes: that of a TCPRoute for each, that of a TLSRoute for `server_name`, in lower case.
+    pub fn stream(&self, server_name: Option<&str>) -> Option<&Arc<Rule>> {
+        match self.kind {
+            RouteKind::Tcp => self.rules.iter().find(|rule| rule.kind == RouteKind::Tcp),
+            RouteKind::Tls => server_name.and_then(|name| self.names.find(name)).map(|at| &self.rules[at]),
+            RouteKind::Http | RouteKind::Grpc => None,
+        }
+    }
+
     /// All rules, oldest route first.
     pub fn rules(&self) -> &[Arc<Rule>] {
         &self.rules
     }
 
-    /// What could match `path`, most specific first: exact, then regex (not yet compared), then each prefix from the longest.
+    /// What could match `path`: exact, then regex (not yet compared), then each prefix from the longest. That is the order of precedence but for
+    /// GRPCRoutes, whose matches are ranked otherwise: see [`Candidate::precedes`].
     pub fn candidates<'a>(&'a self, path: &'a str) -> impl Iterator<Item = Candidate> + 'a {
         let exact = self.exact.get(path).into_iter().flatten();
         let regex = self.regex.iter();
@@ -91,9 +122,11 @@ fn prefixes(path: &str) -> impl Iterator<Item = &str> {
 /// How specific a match is, its fields in the standard's order: the greater wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Specificity {
-    /// Exact (3), regex (2), prefix (1).
+    /// Characters of service and method, where GRPCRoutes are compared; else both 0.
+    pub grpc: (usize, usize),
+    /// Exact (3), regex (2), prefix (1); 1 for gRPC.
     pub path_kind: u8,
-    /// Bytes of the path or pattern.
+    /// Bytes of the path or pattern; 1 for gRPC.
     pub path_length: usize,
     /// A method is named.
     pub method: bool,
@@ -107,13 +140,18 @@ impl Specificity {
     /// Of a match; `None` is a rule without matches, which is the prefix "/".
     pub fn of(found: Option<&RouteMatch>) -> Self {
         let Some(found) = found else {
-            return Self { path_kind: 1, path_length: 1, method: false, headers: 0, query: 0 };
+            return Self { grpc: (0, 0), path_kind: 1, path_length: 1, method: false, headers: 0, query: 0 };
         };
+        if let Some(length) = found.grpc {
+            let grpc = (length.service, length.method);
+            return Self { grpc, path_kind: 1, path_length: 1, method: false, headers: found.headers.len(), query: 0 };
+        }
         let (path_kind, path_length) = match &found.path {
             PathMatch::Exact(path) => (3, path.len()),
             PathMatch::Regex(pattern) => (2, pattern.as_str().len()),
             PathMatch::Prefix(path) => (1, path.len()),
         };
-        Self { path_kind, path_length, method: found.method.is_some(), headers: found.headers.len(), query: found.query.len() }
+        let (headers, query) = (found.headers.len(), found.query.len());
+        Self { grpc: (0, 0), path_kind, path_length, method: found.method.is_some(), headers, query }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::AtomicU64};
 
-use crate::{Backend, DestinationKey, Lookup, Map, Mesh, RouteTable, Workload};
+use crate::{Backend, DestinationKey, Lookup, Map, Mesh, RouteKind, RouteTable, Workload};
 
 /// A state of the world. Built by `discovery/apply` alone.
 #[derive(Debug, Default)]
@@ -69,6 +69,16 @@ impl DestinationPort {
     pub fn routes_for(&self, namespace: &str) -> &Arc<RouteTable> {
         self.consumer_routes.get(namespace).unwrap_or(&self.routes)
     }
+
+    /// What callers of a namespace speak there: a route for connections, or for gRPC alone, says more than the Service.
+    pub fn protocol_for(&self, namespace: &str) -> Protocol {
+        match (self.routes_for(namespace).kind(), self.protocol) {
+            (RouteKind::Tcp, _) => Protocol::Tcp,
+            (RouteKind::Tls, _) => Protocol::Tls,
+            (RouteKind::Grpc, Protocol::Auto) => Protocol::Http2,
+            (RouteKind::Http | RouteKind::Grpc, declared) => declared,
+        }
+    }
 }
 
 /// What is spoken on a port.
@@ -82,4 +92,16 @@ pub enum Protocol {
     Http2,
     /// Opaque bytes.
     Tcp,
+    /// TLS of the applications: opaque bytes, but for the server name that the client asks for.
+    Tls,
+}
+
+impl Protocol {
+    /// Whether what is sent there is passed on as bytes, whatever it is.
+    pub fn is_opaque(self) -> bool {
+        match self {
+            Self::Tcp | Self::Tls => true,
+            Self::Auto | Self::Http | Self::Http2 => false,
+        }
+    }
 }

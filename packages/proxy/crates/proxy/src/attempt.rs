@@ -15,7 +15,7 @@ use crate::{
     call::{Call, Wish},
     exchange,
     failed::{Failed, Fault},
-    plan::Plan,
+    plan::{Plan, Target},
     reject::Reject,
     upstream,
     worker::Worker,
@@ -132,7 +132,10 @@ fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
 
 /// One try: pick, open, exchange.
 async fn once(call: &mut Call, plan: &Plan, tries: &mut Tries, outcome: &mut Outcome<'_>) -> Result<(), Stop> {
-    let hop = plan.hop(&tries.tried, call.worker.now_nanos()).map_err(|reject| Stop::Over(reject.into()))?;
+    let mut hop = plan.hop(&tries.tried, call.worker.now_nanos()).map_err(|reject| Stop::Over(reject.into()))?;
+    if let Target::Backend(backend) = &plan.target {
+        hop.http2 = call.speaks_http2(backend.protocol);
+    }
     if let Some(endpoint) = &hop.endpoint {
         outcome.endpoint = endpoint.workload.clone();
         if plan.has_choice() {

@@ -4,7 +4,7 @@
 use std::{rc::Rc, sync::Arc};
 
 use plait_http1::Framing;
-use plait_model::{DestinationKey, Peer, RequestHead, ResponseHead, Workload};
+use plait_model::{DestinationKey, Peer, Protocol, RequestHead, ResponseHead, Workload};
 use plait_telemetry::{Direction, Record};
 
 use crate::{answer::Answer, heads::write_request, pump::Kept, source::Source, speakers::FirstWord, worker::Worker};
@@ -94,6 +94,16 @@ impl Call {
     /// Whether the caller speaks gRPC.
     pub(crate) fn is_grpc(&self) -> bool {
         self.head.headers.first("content-type").is_some_and(|kind| kind.starts_with(b"application/grpc"))
+    }
+
+    /// Whether it is sent in HTTP/2 to a process that is declared to speak so: gRPC is, where nothing is declared; opaque bytes are what they are.
+    pub(crate) fn speaks_http2(&self, declared: Protocol) -> bool {
+        self.wish != Wish::Tunnel
+            && match declared {
+                Protocol::Http2 => true,
+                Protocol::Auto => self.is_grpc(),
+                Protocol::Http | Protocol::Tcp | Protocol::Tls => false,
+            }
     }
 
     /// What was read as a request of HTTP goes to a port that speaks something else: head and all that follows are bytes.

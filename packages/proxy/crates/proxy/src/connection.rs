@@ -92,7 +92,9 @@ fn plaintext(
 async fn bound(worker: Rc<Worker>, stream: TcpStream, from: SocketAddr, workload: Arc<Workload>, bind: Bind) {
     let (mut call, record) = plaintext(worker, stream, from, workload, Direction::Outbound, Opening::Silent);
     let protocol = match outbound::discover(&call, &bind.destination).await {
-        Ok((_, Lookup::Known(destination))) => destination.port(bind.port).map_or(Protocol::Tcp, |port| port.protocol),
+        Ok((_, Lookup::Known(destination))) => {
+            destination.port(bind.port).map_or(Protocol::Tcp, |port| port.protocol_for(&call.workload.namespace))
+        }
         // The line of a tunnel finds the same, and records why the connection closes.
         Ok((_, Lookup::Unknown)) | Err(_) => Protocol::Tcp,
     };
@@ -145,7 +147,7 @@ async fn go_on_in_http2(call: Call) {
 pub(crate) async fn speaks(call: &mut Call, declared: Protocol, speaker: Option<Speaker>) -> Speaks {
     match declared {
         Protocol::Http | Protocol::Http2 => return Speaks::Http,
-        Protocol::Tcp => return Speaks::Bytes,
+        Protocol::Tcp | Protocol::Tls => return Speaks::Bytes,
         Protocol::Auto => {}
     }
     let shared = &call.worker.shared;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::Method;
 use plait_decide::detect::{self, Detected};
 use plait_http1::{Framing, Room, parse_request};
-use plait_model::{Headers, Lookup, Protocol, Reason};
+use plait_model::{DestinationPort, Headers, Lookup, Protocol, Reason, RouteKind};
 use plait_telemetry::{Direction, Outcome, Record};
 use tokio::time::{Instant, timeout_at};
 
@@ -196,13 +196,17 @@ async fn connect(call: &mut Call, record: &mut Record) -> bool {
     }
     let spoken = match outbound::named(call) {
         Ok((key, port)) => match outbound::discover(call, &key).await {
-            Ok((_, Lookup::Known(destination))) => destination.port(port).map(|found| (found.protocol, key, port)),
+            Ok((_, Lookup::Known(destination))) => {
+                let namespace = &call.workload.namespace;
+                let found = destination.port(port).filter(|found| opens_at_once(found, namespace));
+                found.map(|found| (found.protocol_for(namespace), key, port))
+            }
             _ => None,
         },
         Err(_) => None,
     };
     // What is unknown, refused or opaque takes the line of every tunnel, and gets its answer there.
-    let Some((protocol @ (Protocol::Http | Protocol::Http2 | Protocol::Auto), key, port)) = spoken else {
+    let Some((protocol, key, port)) = spoken else {
         request::serve(call, record).await;
         linger(call).await;
         return false;
@@ -225,5 +229,14 @@ async fn connect(call: &mut Call, record: &mut Record) -> bool {
             false
         }
         Speaks::Nothing => false,
+    }
+}
+
+/// Whether the tunnel is opened before it is known where it leads: what decides that is said inside.
+fn opens_at_once(port: &DestinationPort, namespace: &str) -> bool {
+    match port.protocol_for(namespace) {
+        Protocol::Http | Protocol::Http2 | Protocol::Auto => true,
+        Protocol::Tls => port.routes_for(namespace).kind() == RouteKind::Tls,
+        Protocol::Tcp => false,
     }
 }

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use plait_decide::authorize::{Denial, Permit, judge};
-use plait_model::{Peer, Protocol, Reason, RequestHead, Snapshot, World};
+use plait_model::{Peer, Reason, RequestHead, Snapshot, World};
 use plait_telemetry::Outcome;
 
 use crate::{
@@ -28,13 +28,7 @@ pub(crate) fn decide(call: &mut Call, outcome: &mut Outcome<'_>) -> Result<Plan,
     };
     outcome.destination = if port.service.is_empty() { workload.key.clone() } else { port.service.clone() };
     let address = SocketAddr::new(workload.address, port.port);
-    // gRPC is HTTP/2 whatever is declared; opaque bytes are what they are.
-    let http2 = call.wish != Wish::Tunnel
-        && match port.protocol {
-            Protocol::Http2 => true,
-            Protocol::Auto => call.is_grpc(),
-            Protocol::Http | Protocol::Tcp => false,
-        };
+    let http2 = call.speaks_http2(port.protocol);
     call.workload = workload;
     let permit = permitted(call, &snapshot, outcome)?;
     Ok(Plan { snapshot, target: Target::Process { address, http2, permit }, rule: None, share: 0, mirrors: Vec::new(), hash: None })

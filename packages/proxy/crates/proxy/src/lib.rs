@@ -28,6 +28,7 @@ mod shared;
 mod sink;
 mod source;
 mod speakers;
+mod tunnel;
 mod upstream;
 mod websocket;
 mod worker;

@@ -2,13 +2,12 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use http::Method;
 use plait_decide::{
     hash, rewrite,
     route::{self, RouteChoice},
 };
 use plait_model::{
-    Destination, DestinationKey, DestinationPort, Egress, Lookup, ObjectRef, Protocol, Reason, Rule, Snapshot, split_authority,
+    Backend, Destination, DestinationKey, DestinationPort, Egress, Lookup, ObjectRef, Reason, Rule, Snapshot, split_authority,
 };
 use plait_telemetry::Outcome;
 
@@ -17,7 +16,7 @@ use crate::{
     failed::Fault,
     plan::{Plan, Target, mirrors},
     reject::Reject,
-    upstream,
+    tunnel, upstream,
 };
 
 /// A request to a destination that was never dialled waits this long for what the control plane says of it.
@@ -47,12 +46,14 @@ pub(crate) async fn decide(call: &mut Call, outcome: &mut Outcome<'_>) -> Result
     };
     call.worker.used(&destination);
     let service_port = destination.port(port).ok_or_else(|| no_port(&destination, port, snapshot.generation))?;
-    if service_port.protocol == Protocol::Tcp && call.wish != Wish::Tunnel {
+    if service_port.protocol_for(&call.workload.namespace).is_opaque() && call.wish != Wish::Tunnel {
         call.tunnel_the_rest();
     }
     let (rule, share) = match call.wish {
-        // Opaque bytes meet no route: they go to the Service itself.
-        Wish::Tunnel => return tunnel(call, snapshot, &destination, port).map(|plan| Decided::Go(Box::new(plan))),
+        Wish::Tunnel => {
+            let plan = tunnel::decide(call, outcome, snapshot.clone(), (&destination, service_port)).await?;
+            return Ok(Decided::Go(Box::new(plan)));
+        }
         Wish::Answer { .. } | Wish::Upgrade(_) => match routed(call, service_port, &snapshot)? {
             Routed::Share(rule, share) => (rule, share),
             Routed::Redirected(rule) => {
@@ -62,13 +63,8 @@ pub(crate) async fn decide(call: &mut Call, outcome: &mut Outcome<'_>) -> Result
         },
     };
     outcome.route = rule.label.clone();
-    let chosen = &rule.backends[share];
-    outcome.backend = chosen.backend.clone();
-    let backend = snapshot.backends.get(&chosen.backend).filter(|_| chosen.invalid.is_none()).cloned().ok_or_else(|| {
-        let why = chosen.invalid.as_deref().unwrap_or("it is not known here");
-        let detail = format!("backend {} cannot serve: {why}", chosen.backend);
-        Reject { object: Some((*rule.object).clone()), detail, ..Reject::new(Reason::BackendNotFound, snapshot.generation) }
-    })?;
+    outcome.backend = rule.backends[share].backend.clone();
+    let backend = backend(&rule, share, &snapshot)?;
     let hash = hash::of_request(&backend, &call.head, &call.peer);
     let mut plan = Plan { snapshot, target: Target::Backend(backend), rule: Some(rule), share, mirrors: Vec::new(), hash };
     plan.mirrors = mirrors(plan.filters());
@@ -129,15 +125,9 @@ fn routed(call: &mut Call, port: &DestinationPort, snapshot: &Snapshot) -> Resul
         call.response.headers.append(b"location", location.as_bytes());
         return Ok(Routed::Redirected(rule));
     }
-    let Some(chosen) = route::backend(&rule, |n| fastrand::u32(..n)) else {
-        let detail = "none of the rule's backends has a weight".to_owned();
-        return Err(
-            Reject { object: Some((*rule.object).clone()), detail, ..Reject::new(Reason::BackendNotFound, snapshot.generation) }.into()
-        );
-    };
-    let share = rule.backends.iter().position(|one| std::ptr::eq(one, chosen)).unwrap_or_default();
+    let share = share(&rule, snapshot)?;
     let prefix = prefix_of(&choice);
-    for filters in [&rule.filters, &chosen.filters] {
+    for filters in [&rule.filters, &rule.backends[share].filters] {
         rewrite::request(filters, prefix.as_deref(), &mut call.head);
     }
     Ok(Routed::Share(rule, share))
@@ -149,14 +139,23 @@ fn prefix_of(choice: &RouteChoice<'_>) -> Option<String> {
     choice.prefix().filter(|_| rewrites(choice.rule)).map(Into::into)
 }
 
-fn tunnel(call: &mut Call, snapshot: Arc<Snapshot>, destination: &Destination, port: u16) -> Result<Plan, Fault> {
-    let key = format!("{}:{port}", destination.key);
-    let Some(backend) = snapshot.backends.get(key.as_str()).cloned() else {
-        return Err(no_port(destination, port, snapshot.generation).into());
-    };
-    call.head.method = Method::CONNECT;
-    let hash = hash::of_request(&backend, &call.head, &call.peer);
-    Ok(Plan { snapshot, target: Target::Backend(backend), rule: None, share: 0, mirrors: Vec::new(), hash })
+/// Which of a rule's backends this call goes to.
+pub(crate) fn share(rule: &Rule, snapshot: &Snapshot) -> Result<usize, Reject> {
+    let chosen = route::backend(rule, |n| fastrand::u32(..n));
+    chosen.and_then(|chosen| rule.backends.iter().position(|one| std::ptr::eq(one, chosen))).ok_or_else(|| {
+        let detail = "none of the rule's backends has a weight".to_owned();
+        Reject { object: Some((*rule.object).clone()), detail, ..Reject::new(Reason::BackendNotFound, snapshot.generation) }
+    })
+}
+
+/// The backend of a share, unless it cannot serve.
+pub(crate) fn backend(rule: &Rule, share: usize, snapshot: &Snapshot) -> Result<Arc<Backend>, Reject> {
+    let chosen = &rule.backends[share];
+    snapshot.backends.get(&chosen.backend).filter(|_| chosen.invalid.is_none()).cloned().ok_or_else(|| {
+        let why = chosen.invalid.as_deref().unwrap_or("it is not known here");
+        let detail = format!("backend {} cannot serve: {why}", chosen.backend);
+        Reject { object: Some((*rule.object).clone()), detail, ..Reject::new(Reason::BackendNotFound, snapshot.generation) }
+    })
 }
 
 /// A destination that the mesh does not have.
@@ -185,7 +184,7 @@ async fn resolve(host: &str, port: u16) -> Result<SocketAddr, String> {
     found.next().ok_or_else(|| "the name has no address".to_owned())
 }
 
-fn no_port(destination: &Destination, port: u16, generation: u64) -> Reject {
+pub(crate) fn no_port(destination: &Destination, port: u16, generation: u64) -> Reject {
     let (namespace, name) = destination.key.as_str().split_once('/').unwrap_or_default();
     let object = ObjectRef { kind: "Service".into(), namespace: namespace.into(), name: name.into() };
     let ports: Vec<_> = destination.ports.iter().map(|port| port.port.to_string()).collect();

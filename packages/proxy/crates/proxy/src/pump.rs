@@ -51,6 +51,11 @@ impl Kept {
         self.is_whole().then(|| Bytes::copy_from_slice(&self.bytes.borrow()))
     }
 
+    /// Whether nothing was kept.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes.borrow().is_empty() && self.is_whole()
+    }
+
     /// Whether all that was sent is at hand.
     pub(crate) fn is_whole(&self) -> bool {
         !self.overflowed.get()

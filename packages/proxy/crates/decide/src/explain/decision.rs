@@ -48,7 +48,7 @@ pub struct Called {
     pub service: String,
     /// Port.
     pub port: u16,
-    /// "http", "tcp" or "auto".
+    /// What its callers speak: "http", "http2", "tcp", "tls" or "auto".
     pub protocol: &'static str,
 }
 

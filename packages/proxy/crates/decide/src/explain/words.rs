@@ -1,6 +1,6 @@
 //! Matches in the user's terms. Called by `explain`; compares nothing that routing has not compared.
 
-use plait_model::{HashOn, PathMatch, RequestHead, RouteMatch, Rule, Specificity, ValueMatch};
+use plait_model::{HashOn, Hostname, PathMatch, RequestHead, RouteMatch, Rule, Specificity, ValueMatch};
 
 use crate::route::{self, RouteChoice};
 
@@ -15,6 +15,51 @@ pub(super) fn matched(found: &RouteMatch) -> Vec<String> {
     let headers = found.headers.iter().map(|wanted| value("header", wanted));
     let query = found.query.iter().map(|wanted| value("query parameter", wanted));
     [path].into_iter().chain(method).chain(headers).chain(query).collect()
+}
+
+/// Why a rule of a lesser kind of route takes nothing.
+pub(super) const GAVE_WAY: &str = "a route of another kind stands on the port, and its own gives way";
+
+/// The name by which a rule of a TLSRoute takes a connection; `None` for other rules, and when it does not.
+pub(super) fn taken(rule: &Rule, server_name: &str) -> Option<Vec<String>> {
+    let best = rule.hostnames.iter().filter(|hostname| takes(hostname, server_name)).max_by_key(|hostname| rank(hostname))?;
+    Some(vec![format!("server name is {}", written(best))])
+}
+
+/// Why a rule for connections does not take one.
+pub(super) fn why_no_stream(rule: &Rule, chosen: Option<RouteChoice<'_>>, server_name: &str) -> String {
+    let best = |rule: &Rule| rule.hostnames.iter().filter(|hostname| takes(hostname, server_name)).map(rank).max();
+    match (best(rule), chosen) {
+        (None, _) if !rule.hostnames.is_empty() => {
+            format!("server name is not {}", rule.hostnames.iter().map(written).collect::<Vec<_>>().join(" or "))
+        }
+        (lost, Some(chosen)) if lost < best(chosen.rule) => "it takes the name too, but less specifically".to_owned(),
+        (_, Some(chosen)) if rule.object == chosen.rule.object => "an earlier rule of its route takes it".to_owned(),
+        (_, Some(_)) => "an older route takes it, or one earlier by name".to_owned(),
+        (_, None) => "it takes nothing".to_owned(),
+    }
+}
+
+fn takes(hostname: &Hostname, server_name: &str) -> bool {
+    match hostname {
+        Hostname::Exact(name) => **name == *server_name,
+        Hostname::Below(suffix) => server_name.strip_suffix(&**suffix).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.')),
+    }
+}
+
+/// Whole names before wildcards, longer before shorter.
+fn rank(hostname: &Hostname) -> (bool, usize) {
+    match hostname {
+        Hostname::Exact(name) => (true, name.len()),
+        Hostname::Below(suffix) => (false, suffix.len()),
+    }
+}
+
+fn written(hostname: &Hostname) -> String {
+    match hostname {
+        Hostname::Exact(name) => name.to_string(),
+        Hostname::Below(suffix) => format!("*.{suffix}"),
+    }
 }
 
 fn value(what: &str, wanted: &ValueMatch) -> String {
@@ -49,7 +94,11 @@ pub(super) fn why_not(rule: &Rule, chosen: Option<RouteChoice<'_>>, head: &Reque
 
 fn lost_to(rule: &Rule, lost: Specificity, chosen: RouteChoice<'_>) -> String {
     let won = Specificity::of(chosen.matched);
-    let behind = if lost.path_kind != won.path_kind {
+    let behind = if lost.grpc.0 != won.grpc.0 {
+        "names fewer characters of the service"
+    } else if lost.grpc.1 != won.grpc.1 {
+        "names fewer characters of the method"
+    } else if lost.path_kind != won.path_kind {
         "has a path match of a less specific kind"
     } else if lost.path_length != won.path_length {
         "has a shorter path match"

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use plait_model::{CallTraffic, Filters, ObjectRef, PathMatch, RequestHead, RouteMatch, Rule, ValueMatch};
+use plait_model::{CallTraffic, Filters, ObjectRef, PathMatch, RequestHead, RouteKind, RouteMatch, Rule, ValueMatch};
 use plait_rules::Pattern;
 
 /// A rule of the HTTPRoute "ns/<route>".
@@ -10,9 +10,11 @@ pub(crate) fn rule(route: &str, index: usize, matches: Vec<RouteMatch>) -> Arc<R
     let object = ObjectRef { kind: "HTTPRoute".into(), namespace: "ns".into(), name: route.into() };
     Arc::new(Rule {
         object: Arc::new(object),
+        kind: RouteKind::Http,
         index,
         name: format!("{route}-{index}").into(),
         label: format!("ns/{route}#{index}").into(),
+        hostnames: vec![],
         matches,
         filters: Filters::default(),
         backends: vec![],
@@ -37,7 +39,7 @@ pub(crate) fn matched(text: &str) -> Option<RouteMatch> {
         b'/' if path == "/" || !path.ends_with('/') => PathMatch::Prefix(path.into()),
         _ => return None,
     };
-    let mut found = RouteMatch { path, headers: vec![], query: vec![], method: None };
+    let mut found = RouteMatch { path, headers: vec![], query: vec![], method: None, grpc: None };
     for word in words {
         match word.split_once(':') {
             Some(("h", pair)) => found.headers.push(value(pair)?),

@@ -69,6 +69,7 @@ pub(crate) fn protocol(path: &str, value: i32) -> Result<plait_model::Protocol, 
         Ok(plait_wire::Protocol::Http) => Ok(plait_model::Protocol::Http),
         Ok(plait_wire::Protocol::Http2) => Ok(plait_model::Protocol::Http2),
         Ok(plait_wire::Protocol::Tcp) => Ok(plait_model::Protocol::Tcp),
+        Ok(plait_wire::Protocol::Tls) => Ok(plait_model::Protocol::Tls),
         Ok(plait_wire::Protocol::Unspecified) | Err(_) => Err(Refused::new(path, format_args!("unknown protocol {value}"))),
     }
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use plait_model::{
-    Filter, Filters, HeaderModifier, Mirror, PathMatch, PathRewrite, Redirect, RouteMatch, Rule, UrlRewrite, ValueMatch, WeightedBackend,
+    Filter, Filters, GrpcLength, HeaderModifier, Hostname, Mirror, PathMatch, PathRewrite, Redirect, RouteKind, RouteMatch, Rule,
+    UrlRewrite, ValueMatch, WeightedBackend,
 };
 use plait_rules::Pattern;
 use plait_wire as wire;
@@ -29,8 +30,13 @@ pub(crate) struct Parent {
 }
 
 pub(crate) fn route(message: wire::Route) -> Result<Route, Refused> {
-    let wire::Route { object: from, created_unix_seconds, parents, rules } = message;
+    let wire::Route { object: from, created_unix_seconds, parents, rules, kind: route_kind, hostnames } = message;
     let from = Arc::new(object(from)?);
+    let kind = kind(route_kind)?;
+    let hostnames = each("hostnames", hostnames, |name| hostname(&name))?;
+    if hostnames.is_empty() == (kind == RouteKind::Tls) {
+        return Err(Refused::new("hostnames", "a TLSRoute has at least one, and no other route has any"));
+    }
     let parent = |wire::RouteParent { service, port, consumer_namespace }| Parent { service, port, consumer_namespace };
     let mut converted = Vec::with_capacity(rules.len());
     for (index, message) in rules.into_iter().enumerate() {
@@ -39,9 +45,11 @@ pub(crate) fn route(message: wire::Route) -> Result<Route, Refused> {
         let backends = each("backends", backends, share).map_err(here)?;
         converted.push(Arc::new(Rule {
             object: from.clone(),
+            kind,
             index,
             label: format!("{}/{}#{}", from.namespace, from.name, if name.is_empty() { index.to_string() } else { name.clone() }).into(),
             name: name.into(),
+            hostnames: hostnames.clone(),
             matches: each("matches", matches, route_match).map_err(here)?,
             filters: filters(effects).map_err(here)?,
             total_weight: backends
@@ -55,8 +63,28 @@ pub(crate) fn route(message: wire::Route) -> Result<Route, Refused> {
     Ok(Route { created: created_unix_seconds, parents: parents.into_iter().map(parent).collect(), rules: converted })
 }
 
+fn kind(value: i32) -> Result<RouteKind, Refused> {
+    match wire::RouteKind::try_from(value) {
+        Ok(wire::RouteKind::Unspecified | wire::RouteKind::Http) => Ok(RouteKind::Http),
+        Ok(wire::RouteKind::Grpc) => Ok(RouteKind::Grpc),
+        Ok(wire::RouteKind::Tls) => Ok(RouteKind::Tls),
+        Ok(wire::RouteKind::Tcp) => Ok(RouteKind::Tcp),
+        Err(_) => Err(Refused::new("kind", format_args!("unknown kind {value}"))),
+    }
+}
+
+fn hostname(name: &str) -> Result<Hostname, Refused> {
+    let whole = name.strip_prefix("*.").unwrap_or(name);
+    let label = |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if !whole.split('.').all(label) {
+        return Err(Refused::new("", format_args!("{name:?} is no server name")));
+    }
+    Ok(if whole.len() == name.len() { Hostname::Exact(name.into()) } else { Hostname::Below(whole.into()) })
+}
+
 fn route_match(message: wire::RouteMatch) -> Result<RouteMatch, Refused> {
-    let wire::RouteMatch { path, headers, query, method } = message;
+    let wire::RouteMatch { path, headers, query, method, grpc } = message;
+    let length = |wire::GrpcLength { service, method }| GrpcLength { service: service as usize, method: method as usize };
     Ok(RouteMatch {
         path: path.map_or_else(|| Ok(PathMatch::Prefix("/".into())), path_match)?,
         headers: each("headers", headers, value_match)?,
@@ -65,6 +93,7 @@ fn route_match(message: wire::RouteMatch) -> Result<RouteMatch, Refused> {
             "" => None,
             name => Some(name.parse().map_err(|_| Refused::new("method", format_args!("{name:?} is no method")))?),
         },
+        grpc: grpc.map(length),
     })
 }
 

@@ -16,7 +16,7 @@ pub struct ObjectRef {
 pub struct Resource {
     #[prost(enumeration = "ResourceKind", tag = "1")]
     pub kind: i32,
-    /// "namespace/name"; for ROUTE "HTTPRoute/namespace/name"; for MESH "default"
+    /// "namespace/name"; for ROUTE "HTTPRoute/namespace/name", with the kind of the route; for MESH "default"
     #[prost(string, tag = "2")]
     pub name: ::prost::alloc::string::String,
     /// first 16 bytes of the SHA-256 of body
@@ -1236,6 +1236,8 @@ pub enum Protocol {
     Tcp = 3,
     /// by prior knowledge; gRPC
     Http2 = 4,
+    /// TLS that is not ours: opaque but for the server name of its first message
+    Tls = 5,
 }
 impl Protocol {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1249,6 +1251,7 @@ impl Protocol {
             Self::Http => "PROTOCOL_HTTP",
             Self::Tcp => "PROTOCOL_TCP",
             Self::Http2 => "PROTOCOL_HTTP2",
+            Self::Tls => "PROTOCOL_TLS",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1259,6 +1262,7 @@ impl Protocol {
             "PROTOCOL_HTTP" => Some(Self::Http),
             "PROTOCOL_TCP" => Some(Self::Tcp),
             "PROTOCOL_HTTP2" => Some(Self::Http2),
+            "PROTOCOL_TLS" => Some(Self::Tls),
             _ => None,
         }
     }
@@ -1459,6 +1463,11 @@ pub struct Route {
     pub parents: ::prost::alloc::vec::Vec<RouteParent>,
     #[prost(message, repeated, tag = "4")]
     pub rules: ::prost::alloc::vec::Vec<RouteRule>,
+    #[prost(enumeration = "RouteKind", tag = "5")]
+    pub kind: i32,
+    /// of a TLSRoute: the server names that it takes, lower case, exact or "*.example.org"; other kinds have none
+    #[prost(string, repeated, tag = "6")]
+    pub hostnames: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// A Service front end that the route shapes.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1502,6 +1511,17 @@ pub struct RouteMatch {
     /// empty = any
     #[prost(string, tag = "4")]
     pub method: ::prost::alloc::string::String,
+    /// present on every match of a GRPCRoute
+    #[prost(message, optional, tag = "5")]
+    pub grpc: ::core::option::Option<GrpcLength>,
+}
+/// By what the standard ranks the matches of GRPCRoutes, instead of by their paths: characters of what the user wrote.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GrpcLength {
+    #[prost(uint32, tag = "1")]
+    pub service: u32,
+    #[prost(uint32, tag = "2")]
+    pub method: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PathMatch {
@@ -1620,6 +1640,46 @@ pub struct Backend {
     /// why it cannot serve, in the user's terms; empty = it can
     #[prost(string, tag = "5")]
     pub invalid: ::prost::alloc::string::String,
+}
+/// In the order in which one gives way to another on the same port of a Service: the control plane names as parents only ports that were won.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum RouteKind {
+    /// as HTTP
+    Unspecified = 0,
+    /// takes every connection
+    Tcp = 1,
+    /// by server name
+    Tls = 2,
+    Http = 3,
+    /// requests as HTTP; service and method are matched as a path
+    Grpc = 4,
+}
+impl RouteKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ROUTE_KIND_UNSPECIFIED",
+            Self::Tcp => "ROUTE_KIND_TCP",
+            Self::Tls => "ROUTE_KIND_TLS",
+            Self::Http => "ROUTE_KIND_HTTP",
+            Self::Grpc => "ROUTE_KIND_GRPC",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ROUTE_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "ROUTE_KIND_TCP" => Some(Self::Tcp),
+            "ROUTE_KIND_TLS" => Some(Self::Tls),
+            "ROUTE_KIND_HTTP" => Some(Self::Http),
+            "ROUTE_KIND_GRPC" => Some(Self::Grpc),
+            _ => None,
+        }
+    }
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

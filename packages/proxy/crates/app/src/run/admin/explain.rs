@@ -1,4 +1,4 @@
-//! `/explain?from=NS/NAME&method=GET&url=URL&header=NAME: VALUE`: what would happen to a request, by the engine that serves.
+//! `/explain?from=NS/NAME&method=GET&url=URL&header=NAME: VALUE&sni=NAME`: what would happen to a request, by the engine that serves.
 
 use std::time::Duration;
 
@@ -31,7 +31,8 @@ pub(super) async fn explain(State(asked): State<Readiness>, Query(query): Query<
 async fn decision(asked: &Readiness, query: &[(String, String)]) -> Result<Response, DecideError> {
     let one = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone()).unwrap_or_default();
     let headers = query.iter().filter(|(key, _)| key == "header").map(|(_, value)| value.clone()).collect();
-    let request = Request { from: one("from"), method: one("method"), url: one("url"), headers };
+    let sni = query.iter().find(|(key, _)| key == "sni").map(|(_, value)| value.clone());
+    let request = Request { from: one("from"), method: one("method"), url: one("url"), sni, headers };
     let question = request.question()?;
     let world = &asked.shared.world;
     let mut found = ask(&world.load(), &question);

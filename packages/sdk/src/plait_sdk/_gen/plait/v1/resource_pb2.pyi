@@ -91,7 +91,7 @@ class Resource(_message.Message):
     BODY_FIELD_NUMBER: _builtins.int
     kind: Global___ResourceKind.ValueType
     name: _builtins.str
-    """"namespace/name"; for ROUTE "HTTPRoute/namespace/name"; for MESH "default" """
+    """"namespace/name"; for ROUTE "HTTPRoute/namespace/name", with the kind of the route; for MESH "default" """
     version: _builtins.bytes
     """first 16 bytes of the SHA-256 of body"""
     body: _builtins.bytes

@@ -32,6 +32,8 @@ class _ProtocolEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Protocol.Val
     PROTOCOL_TCP: _Protocol.ValueType  # 3
     PROTOCOL_HTTP2: _Protocol.ValueType  # 4
     """by prior knowledge; gRPC"""
+    PROTOCOL_TLS: _Protocol.ValueType  # 5
+    """TLS that is not ours: opaque but for the server name of its first message"""
 
 class Protocol(_Protocol, metaclass=_ProtocolEnumTypeWrapper): ...
 
@@ -42,6 +44,8 @@ PROTOCOL_HTTP: Protocol.ValueType  # 2
 PROTOCOL_TCP: Protocol.ValueType  # 3
 PROTOCOL_HTTP2: Protocol.ValueType  # 4
 """by prior knowledge; gRPC"""
+PROTOCOL_TLS: Protocol.ValueType  # 5
+"""TLS that is not ours: opaque but for the server name of its first message"""
 Global___Protocol: _TypeAlias = Protocol  # noqa: Y015
 
 @_typing.final
