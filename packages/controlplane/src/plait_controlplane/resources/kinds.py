@@ -5,7 +5,16 @@ A kind that is misspelt must not be taken for somebody else's: its object would 
 
 from difflib import get_close_matches
 
-from plait_controlplane.resources import authorizationpolicy, httproute, mesh, service, trafficpolicy, workload
+from plait_controlplane.resources import (
+    authorizationpolicy,
+    grpcroute,
+    httproute,
+    mesh,
+    service,
+    streamroute,
+    trafficpolicy,
+    workload,
+)
 from plait_controlplane.resources.fields import Resource
 
 CORE = "v1"
@@ -17,6 +26,9 @@ KINDS: dict[tuple[str, str], type[Resource]] = {
     (CORE, "Secret"): service.Secret,
     (CORE, "ConfigMap"): service.ConfigMap,
     (GATEWAY, "HTTPRoute"): httproute.HTTPRoute,
+    (GATEWAY, "GRPCRoute"): grpcroute.GRPCRoute,
+    (GATEWAY, "TLSRoute"): streamroute.TLSRoute,
+    (GATEWAY, "TCPRoute"): streamroute.TCPRoute,
     (PLAIT, "Mesh"): mesh.Mesh,
     (PLAIT, "Workload"): workload.Workload,
     (PLAIT, "AuthorizationPolicy"): authorizationpolicy.AuthorizationPolicy,
@@ -30,7 +42,7 @@ PLANNED = {"AuthenticationPolicy", "ExternalService", "Plugin"}
 CLUSTER_SCOPED = {"Mesh"}
 
 # Within two edits of a kind that we read, and none of it.
-NEIGHBOURS = {"TCPRoute"}
+NEIGHBOURS = {"UDPRoute"}
 
 # Two slips of the pen; with three, kinds that really exist come near.
 MOST_EDITS = 2

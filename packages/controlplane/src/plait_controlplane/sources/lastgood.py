@@ -111,6 +111,13 @@ def _unusable(problem: Problem) -> bool:
     return problem.message.startswith("UnsupportedValue") or not REFERENCES.search(problem.path)
 
 
+def _gave_way(stored: StoredObject, own: tuple[Problem, ...]) -> bool:
+    """A route that another kind of route has put aside on every parent: it is right, and has no effect."""
+    parents = getattr(getattr(stored.resource, "spec", None), "parent_refs", ())
+    told = [problem for problem in own if problem.severity == "error" and problem.message.startswith("Conflicted")]
+    return bool(parents) and len(told) == len(parents)
+
+
 def _verdicts(world: World, stale: set[Key], problems: list[Problem], denied: set[Key]) -> tuple[Verdict, ...]:
     by_title: dict[str, list[Problem]] = {}
     for problem in problems:
@@ -120,7 +127,7 @@ def _verdicts(world: World, stale: set[Key], problems: list[Problem], denied: se
     for key, stored in world.objects.items():
         own = tuple(sorted(by_title.pop(title(key), [])))
         line = stored.document.place(("metadata", "name")).value[0]
-        state: State = "Stale" if key in stale else "Refused" if key in denied else "Accepted"
+        state: State = "Stale" if key in stale else "Refused" if key in denied or _gave_way(stored, own) else "Accepted"
         if state != "Accepted" and not own:
             # Nothing is told of it by name: its whole file, or its very name, cannot be read.
             nameless = (one for one in problems if one.file == stored.file and one.object not in known)

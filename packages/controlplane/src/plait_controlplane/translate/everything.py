@@ -3,22 +3,27 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from plait_sdk.contracts import discovery_pb2, resource_pb2
+from plait_sdk.contracts import discovery_pb2, resource_pb2, route_pb2
 
 from plait_controlplane.resources.authorizationpolicy import AuthorizationPolicy
+from plait_controlplane.resources.grpcroute import GRPCRoute
 from plait_controlplane.resources.httproute import HTTPRoute
 from plait_controlplane.resources.mesh import Mesh, MeshSpec
 from plait_controlplane.resources.problem import Problem
 from plait_controlplane.resources.service import Service
+from plait_controlplane.resources.streamroute import TCPRoute, TLSRoute
 from plait_controlplane.resources.trafficpolicy import TrafficPolicy
 from plait_controlplane.resources.workload import Workload
 from plait_controlplane.resources.world import World
+from plait_controlplane.translate.attachment import Route, Winners, routes, winners
 from plait_controlplane.translate.backend import check_backend
+from plait_controlplane.translate.grpcroute import check_grpc_route, translate_grpc_route
 from plait_controlplane.translate.mesh import check_mesh, translate_mesh
 from plait_controlplane.translate.names import full_name, resource
 from plait_controlplane.translate.policy import check_policy, translate_policy
 from plait_controlplane.translate.route import check_route, translate_route
 from plait_controlplane.translate.service import check_service, translate_endpoints, translate_service
+from plait_controlplane.translate.streamroute import check_stream_route, translate_stream_route
 from plait_controlplane.translate.traffic import check_traffic, policies
 from plait_controlplane.translate.workload import Listeners, check_workload, translate_workload
 
@@ -49,10 +54,11 @@ def translate(world: World, listeners: Mapping[str, Listeners]) -> Translation:
         found.append(resource(kind.RESOURCE_KIND_SERVICE, name, translate_service(service, traffic)))
         places = translate_endpoints(world, spec, service, inbound)
         found.append(resource(kind.RESOURCE_KIND_ENDPOINTS, name, places))
-    for _, route in world.kind(HTTPRoute):
-        message = translate_route(world, route, traffic)
+    won = winners(world)
+    for route in routes(world):
+        message = _route(world, route, traffic, won)
         if message:
-            found.append(resource(kind.RESOURCE_KIND_ROUTE, f"HTTPRoute/{full_name(route.metadata)}", message))
+            found.append(resource(kind.RESOURCE_KIND_ROUTE, f"{route.kind}/{full_name(route.metadata)}", message))
     for _, policy in world.kind(AuthorizationPolicy):
         found.append(resource(kind.RESOURCE_KIND_POLICY, full_name(policy.metadata), translate_policy(policy)))
     for _, workload in world.kind(Workload):
@@ -62,9 +68,20 @@ def translate(world: World, listeners: Mapping[str, Listeners]) -> Translation:
     return Translation(found, [full_name(service.metadata) for service in services])
 
 
+def _route(world: World, route: Route, traffic: list[TrafficPolicy], won: Winners) -> route_pb2.Route | None:
+    match route:
+        case HTTPRoute():
+            return translate_route(world, route, traffic, won)
+        case GRPCRoute():
+            return translate_grpc_route(world, route, traffic, won)
+        case TCPRoute() | TLSRoute():
+            return translate_stream_route(world, route, won)
+
+
 def check(world: World) -> list[Problem]:
     """What is wrong with objects that are right each for itself."""
     found: list[Problem] = []
+    won = winners(world)
     for stored in world.objects.values():
         match stored.resource:
             case Mesh() as mesh:
@@ -74,7 +91,11 @@ def check(world: World) -> list[Problem]:
             case Workload() as workload:
                 found.extend(check_workload(world, stored, workload))
             case HTTPRoute() as route:
-                found.extend(check_route(world, stored, route))
+                found.extend(check_route(world, stored, route, won))
+            case GRPCRoute() as route:
+                found.extend(check_grpc_route(world, stored, route, won))
+            case TCPRoute() | TLSRoute() as route:
+                found.extend(check_stream_route(world, stored, route, won))
             case AuthorizationPolicy() as policy:
                 found.extend(check_policy(world, stored, policy))
             case TrafficPolicy() as policy:

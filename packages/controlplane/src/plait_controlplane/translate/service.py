@@ -15,7 +15,8 @@ from plait_controlplane.translate.names import full_name, identity, target_port
 from plait_controlplane.translate.traffic import Target, call_traffic
 
 HTTP = {"http", "kubernetes.io/ws", "http1"}
-TCP = {"tcp", "tls", "https", "mysql", "postgres", "redis", "mongo"}
+TLS = {"tls", "https"}
+TCP = {"tcp", "mysql", "postgres", "redis", "mongo"}
 HTTP2 = {"grpc", "http2", "kubernetes.io/h2c", "h2c"}
 
 
@@ -26,6 +27,8 @@ def protocol(port: ServicePort) -> workload_pb2.Protocol.ValueType:
         return workload_pb2.PROTOCOL_HTTP
     if word in HTTP2:
         return workload_pb2.PROTOCOL_HTTP2
+    if word in TLS:
+        return workload_pb2.PROTOCOL_TLS
     return workload_pb2.PROTOCOL_TCP if word in TCP else workload_pb2.PROTOCOL_AUTO
 
 

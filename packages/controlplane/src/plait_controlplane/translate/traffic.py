@@ -11,6 +11,7 @@ from plait_sdk.contracts import service_pb2
 from pydantic.alias_generators import to_snake
 
 from plait_controlplane.resources.fields import ObjectName
+from plait_controlplane.resources.grpcroute import GRPCRoute
 from plait_controlplane.resources.httproute import HTTPRoute
 from plait_controlplane.resources.problem import Path, Problem, did_you_mean
 from plait_controlplane.resources.reader import StoredObject
@@ -34,6 +35,9 @@ Own = Mapping[str, tuple[Any, service_pb2.Origin]]
 """Settings by field, with who set them."""
 
 GATEWAY_GROUP = "gateway.networking.k8s.io"
+ROUTES = {"HTTPRoute", "GRPCRoute"}
+"""Routes whose calls have timeouts and retries."""
+TARGETS = {"Service", "Namespace", "Mesh", *ROUTES}
 UNSUPPORTED = ("outlier_detection", "health_check", "connections", "rate_limit", "fault", "session_affinity")
 
 
@@ -125,9 +129,7 @@ def origin(field: str, policy: TrafficPolicy | HTTPRoute, path: str = "") -> ser
 def check_traffic(world: World, stored: StoredObject, policy: TrafficPolicy) -> Iterator[Problem]:
     """Dangling targets, and what is documented and not honoured yet: refused, never silently ignored."""
     for index, ref in enumerate(policy.spec.target_refs):
-        yield from check_target(
-            world, stored, ("spec", "targetRefs", index), ref, {"Service", "HTTPRoute", "Namespace", "Mesh"}
-        )
+        yield from check_target(world, stored, ("spec", "targetRefs", index), ref, TARGETS)
     fields = policy.spec.__class__.model_fields
     for name in UNSUPPORTED:
         if getattr(policy.spec, name) is not None:
@@ -149,13 +151,13 @@ def check_target(world: World, stored: StoredObject, path: Path, ref: ObjectName
             )
     elif ref.namespace not in (None, namespace):
         yield stored.problem((*path, "namespace"), "a policy may target only objects of its own namespace")
-    elif ref.kind in {"Service", "HTTPRoute"}:
+    elif ref.kind in {"Service", *ROUTES}:
         yield from _check_named(world, stored, path, ref)
 
 
 def _check_named(world: World, stored: StoredObject, path: Path, ref: ObjectName) -> Iterator[Problem]:
     namespace = stored.resource.metadata.namespace
-    group = GATEWAY_GROUP if ref.kind == "HTTPRoute" else ""
+    group = GATEWAY_GROUP if ref.kind in ROUTES else ""
     if ref.group != group:
         yield stored.problem((*path, "group"), f'the group of {ref.kind} is "{group}", not "{ref.group}"')
     found = world.objects.get((ref.kind, namespace, ref.name))
@@ -163,9 +165,9 @@ def _check_named(world: World, stored: StoredObject, path: Path, ref: ObjectName
         others = [name for kind, space, name in world.objects if (kind, space) == (ref.kind, namespace)]
         near = did_you_mean(ref.name, others)
         yield stored.problem((*path, "name"), f"{ref.kind} {namespace}/{ref.name} does not exist{near}")
-    elif ref.section_name and isinstance(found.resource, HTTPRoute):
+    elif ref.section_name and isinstance(found.resource, HTTPRoute | GRPCRoute):
         names = [rule.name for rule in found.resource.spec.rules if rule.name]
         if ref.section_name not in names:
             near = did_you_mean(ref.section_name, names)
-            message = f'HTTPRoute {namespace}/{ref.name} has no rule named "{ref.section_name}"{near}'
+            message = f'{ref.kind} {namespace}/{ref.name} has no rule named "{ref.section_name}"{near}'
             yield stored.problem((*path, "sectionName"), message)
