@@ -7,7 +7,7 @@ use plait_http1::Framing;
 use plait_model::{DestinationKey, Peer, Protocol, RequestHead, ResponseHead, Workload};
 use plait_telemetry::{Direction, Record};
 
-use crate::{answer::Answer, heads::write_request, pump::Kept, source::Source, speakers::FirstWord, worker::Worker};
+use crate::{answer::Answer, heads::write_request, onlooker::Onlooker, pump::Kept, source::Source, speakers::FirstWord, worker::Worker};
 
 /// One request on its way.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub(crate) struct Call {
     /// The beginning of the body, for another try and for mirrors.
     pub(crate) kept: Kept,
     /// Counts the bytes of a tunnel while it is open.
-    pub(crate) counted: Option<Rc<plait_telemetry::Connection>>,
+    pub(crate) onlooker: Option<Rc<Onlooker>>,
     /// Learns who speaks first in a tunnel whose client was silent.
     pub(crate) first_word: Option<Rc<FirstWord>>,
     /// The last authority and what it stands for.
@@ -136,7 +136,7 @@ impl Call {
             answer,
             response: ResponseHead::default(),
             kept: Kept::default(),
-            counted: None,
+            onlooker: None,
             first_word: None,
             named: None,
         }

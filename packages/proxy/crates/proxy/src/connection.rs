@@ -105,14 +105,14 @@ async fn bound(worker: Rc<Worker>, stream: TcpStream, from: SocketAddr, workload
 
 /// A caller of our workload without mutual TLS: judged as one without identity, and told so where it speaks HTTP.
 async fn stranger(worker: Rc<Worker>, stream: TcpStream, from: SocketAddr, workload: Arc<Workload>) {
-    let only = match workload.ports.as_slice() {
-        [only] => Some((only.port, only.protocol)),
+    // Nobody said which port is meant: there must be no choice.
+    let port = match workload.ports.as_slice() {
+        [only] => Some(only.port),
         _ => None,
     };
     let (mut call, record) = plaintext(worker, stream, from, workload, Direction::Inbound, Opening::Silent);
-    call.port = only.map(|(port, _)| port);
+    call.port = port;
     // It came as it is: nothing declared is taken for granted.
-    let _ = only;
     converse(call, record, Protocol::Auto, "").await;
 }
 

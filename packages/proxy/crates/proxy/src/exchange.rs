@@ -22,6 +22,7 @@ use crate::{
     failed::{Failed, Fault},
     hop::Hop,
     inbound::{Revocable, revoked},
+    onlooker::{Flow, Onlooker},
     plan::{Plan, Target},
     pump::{Kept, Meter, Stuck, pump},
     reject::Reject,
@@ -54,6 +55,13 @@ struct Progress<'c> {
     whole: Cell<bool>,
     /// The upstream agreed to another protocol.
     opened: Notify,
+}
+
+impl<'c> Progress<'c> {
+    fn new(onlooker: Option<&'c Onlooker>) -> Self {
+        let (sent, received) = (Meter::new(Flow::Up, onlooker), Meter::new(Flow::Down, onlooker));
+        Self { sent, received, whole: Cell::new(false), opened: Notify::new() }
+    }
 }
 
 /// The caller's half, under way.
@@ -89,22 +97,7 @@ pub(crate) async fn run(
     }
     // What was sent before is sent again; a tunnel may have begun with bytes that were read already.
     let again = if tries.is_repeated() || call.wish == Wish::Tunnel { call.kept.whole() } else { None };
-    let counted = call.counted.clone();
-    let first_word = call.first_word.take();
-    let up_counted = |bytes| {
-        counted.iter().for_each(|c| c.sent(bytes));
-        first_word.iter().for_each(|word| word.client());
-    };
-    let down_counted = |bytes| {
-        counted.iter().for_each(|c| c.received(bytes));
-        first_word.iter().for_each(|word| word.server());
-    };
-    let progress = Progress {
-        sent: Meter::new(counted.is_some().then_some(&up_counted)),
-        received: Meter::new(counted.is_some().then_some(&down_counted)),
-        whole: Cell::new(false),
-        opened: Notify::new(),
-    };
+    let progress = Progress::new(call.onlooker.as_deref());
     let ended = {
         let sending = pin!(send(&mut call.body, &mut sink, (&call.kept, again), &progress, &call.wish));
         let mut up = Up { sending, open: true };

@@ -18,6 +18,7 @@ mod listener;
 mod mesh;
 mod mirror;
 mod multiplex;
+mod onlooker;
 mod outbound;
 mod plan;
 mod pool;

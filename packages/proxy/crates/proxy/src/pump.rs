@@ -10,6 +10,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
+    onlooker::{Flow, Onlooker},
     sink::Sink,
     source::{Broken, Source, Step},
 };
@@ -72,22 +73,22 @@ impl Kept {
 }
 
 /// Counts what is moved as it moves, so that the count holds when the pump is cancelled.
-#[derive(Default)]
 pub(crate) struct Meter<'c> {
     bytes: Cell<u64>,
-    /// Is told too, for those who look on while a tunnel is open.
-    live: Option<&'c dyn Fn(u64)>,
+    flow: Flow,
+    /// Is told too, while a tunnel is open.
+    onlooker: Option<&'c Onlooker>,
 }
 
 impl<'c> Meter<'c> {
-    pub(crate) fn new(live: Option<&'c dyn Fn(u64)>) -> Self {
-        Self { bytes: Cell::new(0), live }
+    pub(crate) fn new(flow: Flow, onlooker: Option<&'c Onlooker>) -> Self {
+        Self { bytes: Cell::new(0), flow, onlooker }
     }
 
     fn add(&self, bytes: usize) {
         self.bytes.set(self.bytes.get() + bytes as u64);
-        if let Some(live) = self.live {
-            live(bytes as u64);
+        if let Some(onlooker) = self.onlooker {
+            onlooker.moved(self.flow, bytes as u64);
         }
     }
 

@@ -11,6 +11,7 @@ use crate::{
     call::{Call, Wish},
     failed::Fault,
     inbound, mirror,
+    onlooker::Onlooker,
     outbound::{self, Decided},
     plan::Plan,
     reject::Reject,
@@ -46,12 +47,14 @@ async fn decide(call: &mut Call, outcome: &mut Outcome<'_>) -> Result<Option<Pla
 
 async fn run(call: &mut Call, plan: &Plan, outcome: &mut Outcome<'_>) -> Result<(), Fault> {
     outcome.protocol = protocol(call);
-    call.counted = (call.wish == Wish::Tunnel).then(|| {
+    let first_word = call.first_word.take();
+    call.onlooker = (call.wish == Wish::Tunnel).then(|| {
         let telemetry = &call.worker.shared.telemetry;
-        Rc::new(telemetry.connection(call.direction, Protocol::Tcp, &outcome.source, &outcome.destination, outcome.tls))
+        let counted = telemetry.connection(call.direction, Protocol::Tcp, &outcome.source, &outcome.destination, outcome.tls);
+        Rc::new(Onlooker::new(counted, first_word))
     });
     let ended = attempt::run(call, plan, outcome).await;
-    call.counted = None;
+    call.onlooker = None;
     mirror::send(call, plan);
     ended
 }
