@@ -35,7 +35,12 @@ TESTER: dict[str, Any] = {
     },
     "not_chosen": [{"object": ROUTE, "rule": 1, "rule_name": "everyone", "why": "more headers match in testers"}],
     "backends": [{"backend": "bookshop/reviews-v2:80", "weight": 1, "total": 1, "invalid": None}],
-    "balancing": {"algorithm": "Maglev", "hash_on": "cookie sid", "owner": "bookshop/reviews-v2-1"},
+    "balancing": {
+        "algorithm": "Maglev",
+        "hash_on": "cookie sid",
+        "owner": "bookshop/reviews-v2-1",
+        "ejected": None,
+    },
     "endpoints": [{"workload": "bookshop/reviews-v2-1", "address": "127.0.0.1:18104", "identity": None}],
     "limits": LIMITS,
     "policy": {"allowed": True, "object": POLICY, "rule": 0, "why": None, "dry_run_denials": [POLICY]},
@@ -93,15 +98,14 @@ answer      404 route_not_found
 @pytest.mark.parametrize(
     ("found", "expected"),
     [
-        ({"algorithm": "PeakEWMA", "hash_on": None, "owner": None}, "PeakEWMA"),
-        (
-            {"algorithm": "RingHash", "hash_on": "header x", "owner": None},
-            "RingHash by header x: the request has none, any",
-        ),
+        ({"algorithm": "PeakEWMA", "hash_on": None}, "balancing   PeakEWMA"),
+        ({"hash_on": "header x"}, "balancing   RingHash by header x: the request has none, any"),
+        ({"ejected": "5 failures in a row"}, "              ejected: 5 failures in a row"),
     ],
 )
 def test_how_an_endpoint_is_chosen_is_told(found: dict[str, Any], expected: str) -> None:
-    assert f"balancing   {expected}" in lines(TESTER | {"balancing": found}, PLACES, "http://u")
+    balancing = {"algorithm": "RingHash", "hash_on": None, "owner": None, "ejected": None} | found
+    assert expected in lines(TESTER | {"balancing": balancing}, PLACES, "http://u")
 
 
 NO_PORT = STRANGER | {"egress": None, "answer": {"status": 503, "reason": "port_not_found"}}

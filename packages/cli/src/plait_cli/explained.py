@@ -53,6 +53,8 @@ def balancing(found: Mapping[str, Any] | None) -> Iterator[str]:
         owner = found["owner"]
         text += f" by {found['hash_on']}: " + (f"{owner}, while it is fit" if owner else "the request has none, any")
     yield row("balancing", text)
+    if found["ejected"]:
+        yield row("", f"  ejected: {found['ejected']}")
 
 
 def row(label: str, text: str, place: str = "") -> str:

@@ -58,3 +58,43 @@ def test_algorithm_and_what_is_hashed_merge_apart() -> None:
     unused = backend(service="loadBalancer: {algorithm: Random}", namespace=hashed)
     assert unused["loadBalancer"] == {"algorithm": "ALGORITHM_RANDOM"}
     assert unused["origins"] == [("loadBalancer.algorithm", "service")]
+
+
+@pytest.mark.parametrize(
+    ("policies", "told", "origins"),
+    [
+        (
+            {"service": "{}"},
+            {"consecutiveFailures": 5, "baseEjection": "10s", "maxEjectedPercent": 50},
+            [("outlierDetection", "service")],
+        ),
+        (
+            {"service": "{consecutiveFailures: 3}", "namespace": "{consecutiveFailures: 7, baseEjection: 1m}"},
+            {"consecutiveFailures": 3, "baseEjection": "60s", "maxEjectedPercent": 50},
+            [("outlierDetection.consecutiveFailures", "service"), ("outlierDetection.baseEjection", "namespace")],
+        ),
+        (
+            {"service": "{consecutiveFailures: 0, maxEjectedPercent: 10, successRate: {minPercent: 80}}"},
+            {
+                "baseEjection": "10s",
+                "maxEjectedPercent": 10,
+                "successRate": {"minPercent": 80, "minRequests": 20, "interval": "10s"},
+            },
+            [
+                ("outlierDetection.consecutiveFailures", "service"),
+                ("outlierDetection.maxEjectedPercent", "service"),
+                ("outlierDetection.successRate", "service"),
+            ],
+        ),
+    ],
+)
+def test_outlier_detection_merges_field_by_field(
+    policies: dict[str, str], told: dict[str, Any], origins: list[tuple[str, str]]
+) -> None:
+    made = backend(**{level: f"outlierDetection: {fields}" for level, fields in policies.items()})
+    assert made["outlierDetection"] == told
+    assert made["origins"] == origins
+
+
+def test_without_a_word_of_it_there_is_no_outlier_detection() -> None:
+    assert "outlierDetection" not in backend(service="loadBalancer: {algorithm: Random}")

@@ -50,6 +50,16 @@ def _port(value: int) -> int:
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 """A GEP-2257 duration: "250ms", "1m30s"."""
 
+
+def _longer_than_nothing(value: timedelta) -> timedelta:
+    if not value:
+        raise ValueError("must be longer than nothing")
+    return value
+
+
+Span = Annotated[Duration, AfterValidator(_longer_than_nothing)]
+"""A duration that is not zero."""
+
 Label = Annotated[str, AfterValidator(_label)]
 Name = Annotated[str, AfterValidator(_subdomain)]
 Port = Annotated[int, AfterValidator(_port)]

@@ -1,11 +1,12 @@
 """TrafficPolicy: how calls to a Service or route behave."""
 
 import re
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from plait_controlplane.resources.fields import Duration, HeaderName, Model, ObjectName, Resource
+from plait_controlplane.resources.fields import Duration, HeaderName, Model, ObjectName, Resource, Span
 
 Status = Annotated[int, Field(ge=400, le=599)]
 
@@ -73,6 +74,27 @@ class Retries(Model):
     budget: Budget | None = None
 
 
+Percent = Annotated[int, Field(ge=0, le=100)]
+Count = Annotated[int, Field(ge=1, le=65535)]
+
+
+class SuccessRate(Model):
+    """spec.outlierDetection.successRate: an endpoint below it is ejected."""
+
+    min_percent: Percent
+    min_requests: Count = 20
+    interval: Span = timedelta(seconds=10)
+
+
+class OutlierDetection(Model):
+    """spec.outlierDetection: `{}` has every default."""
+
+    consecutive_failures: Annotated[int, Field(ge=0, le=1000)] | None = None
+    base_ejection: Span | None = None
+    max_ejected_percent: Percent | None = None
+    success_rate: SuccessRate | None = None
+
+
 class TrafficPolicySpec(Model):
     """spec. The fields typed `Any` are documented and refused until a proxy honours them."""
 
@@ -80,7 +102,7 @@ class TrafficPolicySpec(Model):
     load_balancer: LoadBalancer | None = None
     timeouts: Timeouts | None = None
     retries: Retries | None = None
-    outlier_detection: Any = None
+    outlier_detection: OutlierDetection | None = None
     health_check: Any = None
     connections: Any = None
     rate_limit: Any = None

@@ -1,12 +1,14 @@
 """TrafficPolicies of a Service as a chosen backend: how its endpoints are chosen and called. Levels: `traffic`."""
 
 from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
 
 from plait_sdk.contracts import service_pb2
 
 from plait_controlplane.resources.problem import Problem
 from plait_controlplane.resources.reader import StoredObject
-from plait_controlplane.resources.trafficpolicy import HashOn, TrafficPolicy
+from plait_controlplane.resources.trafficpolicy import HashOn, SuccessRate, TrafficPolicy
 from plait_controlplane.translate.names import duration
 from plait_controlplane.translate.traffic import Target, first, layers
 
@@ -18,6 +20,13 @@ ALGORITHMS = {
     "RingHash": service_pb2.ALGORITHM_RING_HASH,
     "Maglev": service_pb2.ALGORITHM_MAGLEV,
 }
+OUTLIERS: dict[str, Any] = {
+    "consecutiveFailures": 5,
+    "baseEjection": timedelta(seconds=10),
+    "maxEjectedPercent": 50,
+    "successRate": None,
+}
+"""What outlierDetection says where no policy does; each is merged on its own."""
 HASHING = ("RingHash", "Maglev")
 
 
@@ -26,6 +35,7 @@ def backend_traffic(found: list[TrafficPolicy], namespace: str, service: str) ->
     chain = list(layers(found, [Target(namespace, "Service", service)], namespace))
     message = service_pb2.BackendTraffic()
     _load_balancer(chain, message)
+    _outlier_detection(chain, message)
     for name, target in (("connect", message.connect_timeout), ("idle", message.idle_timeout)):
         value = first(chain, f"timeouts.{name}")
         if value:
@@ -53,6 +63,25 @@ def _hash_on(value: HashOn) -> service_pb2.HashOn:
         return service_pb2.HashOn(cookie=value.cookie)
     caller = service_pb2.CALLER_ADDRESS if value.address is not None else service_pb2.CALLER_IDENTITY
     return service_pb2.HashOn(caller=caller)
+
+
+def _outlier_detection(chain: list[TrafficPolicy], message: service_pb2.BackendTraffic) -> None:
+    whole = first(chain, "outlierDetection")
+    if whole is None:
+        return
+    made = message.outlier_detection
+    settings = {field: one for field in OUTLIERS if (one := first(chain, f"outlierDetection.{field}")) is not None}
+    values = OUTLIERS | {field: value for field, (value, _) in settings.items()}
+    made.consecutive_failures = values["consecutiveFailures"]
+    made.base_ejection.CopyFrom(duration(values["baseEjection"]))
+    made.max_ejected_percent = values["maxEjectedPercent"]
+    rate: SuccessRate | None = values["successRate"]
+    if rate:
+        made.success_rate.min_percent = rate.min_percent
+        made.success_rate.min_requests = rate.min_requests
+        made.success_rate.interval.CopyFrom(duration(rate.interval))
+    # A policy that says no more than "{}" is named as a whole.
+    message.origins.extend([origin for _, origin in settings.values()] or [whole[1]])
 
 
 def check_backend(stored: StoredObject, policy: TrafficPolicy) -> Iterator[Problem]:

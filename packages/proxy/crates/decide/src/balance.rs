@@ -1,6 +1,9 @@
 //! Which endpoint gets the next request, and what is learnt from the answer.
 
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use plait_model::{Algorithm, Backend, Endpoint};
 
@@ -32,7 +35,11 @@ pub fn pick<'b>(
 ) -> Option<&'b Arc<Endpoint>> {
     let all = backend.endpoints.as_slice();
     let untried = |endpoint: &Endpoint| !tried.contains(&endpoint.id);
-    let fit = |endpoint: &Endpoint| untried(endpoint) && endpoint.state.ejected_until_nanos.load(Relaxed) <= now_nanos;
+    let ejected = |until: &AtomicU64| until.load(Relaxed) > now_nanos;
+    let fit = |endpoint: &Endpoint| {
+        let state = &endpoint.state;
+        untried(endpoint) && !ejected(&state.ejected_until_nanos) && !ejected(&state.outlier.ejected_until_nanos)
+    };
     match all {
         [] => return None,
         [only] => return Some(only),
@@ -62,7 +69,7 @@ pub fn pick<'b>(
 
 fn start(backend: &Backend, count: usize, roll: &mut impl FnMut(usize) -> usize) -> usize {
     match backend.traffic.algorithm {
-        Algorithm::RoundRobin => backend.turn.fetch_add(1, Relaxed) as usize % count,
+        Algorithm::RoundRobin => backend.state.turn.fetch_add(1, Relaxed) as usize % count,
         Algorithm::PeakEwma | Algorithm::LeastRequest | Algorithm::Random | Algorithm::RingHash | Algorithm::Maglev => roll(count),
     }
 }

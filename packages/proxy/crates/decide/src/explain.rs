@@ -185,6 +185,7 @@ fn balancing(backend: &Backend, from: &Workload, http: Option<&RequestHead>) -> 
         algorithm: backend.traffic.algorithm.as_str(),
         hash_on: backend.hash_table.as_ref().map(|_| words::hashed(&backend.traffic.hash_on)),
         owner,
+        ejected: backend.traffic.outliers.as_ref().map(words::ejected),
     }
 }
 

@@ -44,7 +44,7 @@ fn backend(algorithm: Algorithm, count: u64) -> Backend {
         hash_table: HashTable::new(algorithm, &endpoints),
         endpoints,
         traffic: BackendTraffic { algorithm, ..BackendTraffic::default() },
-        turn: Arc::default(),
+        state: Arc::default(),
     }
 }
 

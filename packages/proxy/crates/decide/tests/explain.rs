@@ -4,13 +4,13 @@
 
 mod text;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use plait_decide::explain::{Decision, Question, Unanswerable, explain};
 use plait_model::{
     Action, Algorithm, Backend, BackendTraffic, DefaultPolicy, Destination, DestinationKey, DestinationPort, Egress, Endpoint, Filters,
-    HashOn, HashTable, HeaderModifier, Map, Mesh, ObjectRef, Operation, PathRewrite, Policy, PolicyBinding, PolicyRule, Protocol, Redirect,
-    RouteTable, Rule, Snapshot, SpiffeId, UrlRewrite, WeightedBackend, Workload,
+    HashOn, HashTable, HeaderModifier, Map, Mesh, ObjectRef, Operation, OutlierDetection, PathRewrite, Policy, PolicyBinding, PolicyRule,
+    Protocol, Redirect, RouteTable, Rule, Snapshot, SpiffeId, SuccessRate, UrlRewrite, WeightedBackend, Workload,
 };
 
 const WEB: &str = "ns/web-1";
@@ -57,8 +57,18 @@ fn backend(service: &str, port: u16) -> (Arc<str>, Arc<Backend>) {
         protocol: Protocol::Http,
         hash_table: HashTable::new(Algorithm::Maglev, &endpoints),
         endpoints,
-        traffic: BackendTraffic { algorithm: Algorithm::Maglev, hash_on: HashOn::Header("x-user".into()), ..BackendTraffic::default() },
-        turn: Arc::default(),
+        traffic: BackendTraffic {
+            algorithm: Algorithm::Maglev,
+            hash_on: HashOn::Header("x-user".into()),
+            outliers: Some(OutlierDetection {
+                consecutive_failures: 5,
+                base_ejection: Duration::from_secs(10),
+                max_ejected_percent: 50,
+                success_rate: Some(SuccessRate { min_percent: 80, min_requests: 20, interval: Duration::from_secs(30) }),
+            }),
+            ..BackendTraffic::default()
+        },
+        state: Arc::default(),
     };
     (key, Arc::new(backend))
 }
@@ -129,12 +139,14 @@ fn the_rule_that_takes_it_says_what_of_it_matched() {
 
 #[test]
 fn how_an_endpoint_is_chosen_is_told() {
+    let ejected = "5 failures in a row or fewer than 80 % successes of at least 20 requests in 30s; for 10s, at most 50 % of the endpoints";
     for (request, owner) in [("GET / x-user=a", Some("ns/reviews-1")), ("GET /", None)] {
         let balancing = ask(&shop(vec![plain(0, "")], vec![]), "reviews", request).unwrap().balancing.unwrap();
         assert_eq!(
             (balancing.algorithm, balancing.hash_on.as_deref(), balancing.owner.as_deref()),
             ("Maglev", Some("header x-user"), owner)
         );
+        assert_eq!(balancing.ejected.as_deref(), Some(ejected));
     }
 }
 

@@ -29,7 +29,7 @@ fn backend(algorithm: Algorithm, hash_on: HashOn) -> Backend {
         hash_table: HashTable::new(algorithm, &endpoints),
         endpoints,
         traffic: BackendTraffic { algorithm, hash_on, ..BackendTraffic::default() },
-        turn: Arc::default(),
+        state: Arc::default(),
     }
 }
 

@@ -70,11 +70,11 @@ impl Joined {
             }) {
                 continue;
             }
-            let turn = before.map(|before| before.turn.clone()).unwrap_or_default();
+            let state = before.map(|before| before.state.clone()).unwrap_or_default();
             let (endpoints, traffic) = (endpoints.to_vec(), content.backend.clone());
             let hash_table = HashTable::new(traffic.algorithm, &endpoints);
             let (key, service) = (key.clone(), service.into());
-            let backend = Backend { key: key.clone(), service, port: *port, protocol: *protocol, endpoints, traffic, hash_table, turn };
+            let backend = Backend { key: key.clone(), service, port: *port, protocol: *protocol, endpoints, traffic, hash_table, state };
             self.backends.insert(key, Arc::new(backend));
         }
         self.backends_of.insert(service.to_owned(), keys);

@@ -4,7 +4,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU32, AtomicU64},
     },
     time::Duration,
@@ -65,6 +65,8 @@ pub struct BackendTraffic {
     pub algorithm: Algorithm,
     /// What of a request chooses its endpoint, where the algorithm hashes.
     pub hash_on: HashOn,
+    /// When an endpoint that answers badly is ejected; `None` = only refused dials pass an endpoint over.
+    pub outliers: Option<OutlierDetection>,
     /// Longest wait for a connection. Default 5 s.
     pub connect_timeout: Duration,
     /// An idle pooled connection is closed after this. Default 1 h.
@@ -78,11 +80,36 @@ impl Default for BackendTraffic {
         Self {
             algorithm: Algorithm::default(),
             hash_on: HashOn::default(),
+            outliers: None,
             connect_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(3600),
             origins: Vec::new(),
         }
     }
+}
+
+/// `outlierDetection`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutlierDetection {
+    /// Failures in a row that eject; 0 = they do not matter.
+    pub consecutive_failures: u32,
+    /// The first ejection.
+    pub base_ejection: Duration,
+    /// Of the endpoints; one may always be ejected, never all.
+    pub max_ejected_percent: u32,
+    /// `None` = the rate does not matter.
+    pub success_rate: Option<SuccessRate>,
+}
+
+/// `outlierDetection.successRate`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SuccessRate {
+    /// Ejected below this.
+    pub min_percent: u32,
+    /// Judged from so many requests of the interval on.
+    pub min_requests: u32,
+    /// What is counted together.
+    pub interval: Duration,
 }
 
 /// A port of a backend Service with its endpoints: what a route's `backendRef` comes to.
@@ -102,8 +129,17 @@ pub struct Backend {
     pub traffic: BackendTraffic,
     /// Which endpoint a hash belongs to; `None` where the algorithm does not hash.
     pub hash_table: Option<HashTable>,
-    /// The turn of the round robin; survives snapshots.
-    pub turn: Arc<AtomicU32>,
+    /// What was learnt about it as a whole; survives snapshots.
+    pub state: Arc<BackendState>,
+}
+
+/// What all workers know of a backend.
+#[derive(Debug, Default)]
+pub struct BackendState {
+    /// The turn of the round robin.
+    pub turn: AtomicU32,
+    /// When the ejections for bad answers end that are in force, nanoseconds of the caller's clock. Touched when one begins, never by a pick.
+    pub ejections: Mutex<Vec<u64>>,
 }
 
 /// One place where a Service runs.
@@ -140,4 +176,19 @@ pub struct EndpointState {
     pub ejected_until_nanos: AtomicU64,
     /// Refused dials in a row; each doubles the ejection.
     pub failures: AtomicU32,
+    /// How it answered.
+    pub outlier: OutlierState,
+}
+
+/// How an endpoint answered, where `outlierDetection` asks for it.
+#[derive(Debug, Default)]
+pub struct OutlierState {
+    /// Not to be chosen before this moment; 0 = never ejected.
+    pub ejected_until_nanos: AtomicU64,
+    /// Ejections that followed close on each other; each doubles the next.
+    pub ejections: AtomicU32,
+    /// Failures since the last success.
+    pub failures_in_a_row: AtomicU32,
+    /// Requests and failures of the newest interval, as `plait-decide` packs them.
+    pub window: AtomicU64,
 }

@@ -20,7 +20,9 @@ mod snapshot;
 mod workload;
 
 pub use cell::{Demand, DiscoveryUnavailable, Lookup, World};
-pub use endpoint::{Algorithm, Backend, BackendTraffic, Endpoint, EndpointState, HashOn};
+pub use endpoint::{
+    Algorithm, Backend, BackendState, BackendTraffic, Endpoint, EndpointState, HashOn, OutlierDetection, OutlierState, SuccessRate,
+};
 pub use hash_table::{HashTable, StableHash};
 pub use head::{Headers, RequestHead, ResponseHead};
 pub use mesh::{AccessLog, AccessLogFilter, DefaultPolicy, Egress, Limits, Mesh, MtlsMode};

@@ -4,7 +4,7 @@
 use std::{rc::Rc, sync::Arc, time::Duration};
 
 use plait_decide::{
-    balance,
+    balance, outlier,
     retry::{self, Again, Budget, Ended},
 };
 use plait_model::{Endpoint, Reason, RetryBudget};
@@ -15,9 +15,10 @@ use crate::{
     call::{Call, Wish},
     exchange,
     failed::{Failed, Fault},
+    hop::Hop,
     plan::{Plan, Target},
     reject::Reject,
-    upstream,
+    upstream, verdict,
     worker::Worker,
 };
 
@@ -104,15 +105,33 @@ pub(crate) async fn run(call: &mut Call, plan: &Plan, outcome: &mut Outcome<'_>)
     }
 }
 
-/// One try within the limits of time that the user set. What was opened for good (a tunnel, an upgrade) has none.
+/// One try: picked, made within the limits of time that the user set, and learnt from. What was opened for good (a tunnel, an upgrade) has
+/// no limit.
 async fn bounded(call: &mut Call, plan: &Plan, tries: &mut Tries, outcome: &mut Outcome<'_>) -> Result<(), Stop> {
+    let hop = plan.hop(&tries.tried, call.worker.now_nanos()).map_err(|reject| Stop::Over(reject.into()))?;
+    let ended = in_time(call, (plan, &hop), tries, outcome).await;
+    learn(call, plan, &hop, &ended);
+    ended
+}
+
+/// What the end of a try says of its endpoint counts for the next picks.
+fn learn(call: &Call, plan: &Plan, hop: &Hop, ended: &Result<(), Stop>) {
+    let (Target::Backend(backend), Some(endpoint)) = (&plan.target, &hop.endpoint) else { return };
+    if let Some(good) = verdict::of(ended, &call.wish, &call.response)
+        && outlier::note(backend, endpoint, good, call.worker.now_nanos())
+    {
+        call.worker.shared.telemetry.ejected(&backend.key);
+    }
+}
+
+async fn in_time(call: &mut Call, (plan, hop): (&Plan, &Hop), tries: &mut Tries, outcome: &mut Outcome<'_>) -> Result<(), Stop> {
     let attempt = plan.traffic().and_then(|traffic| traffic.attempt_timeout).and_then(|limit| Instant::now().checked_add(limit));
     let deadline = tries.deadline;
     let Some(limit) = earliest(deadline, attempt).filter(|_| matches!(call.wish, Wish::Answer { .. })) else {
-        return once(call, plan, tries, outcome).await;
+        return once(call, (plan, hop), tries, outcome).await;
     };
     let generation = plan.snapshot.generation;
-    if let Ok(done) = tokio::time::timeout_at(limit, once(call, plan, tries, outcome)).await {
+    if let Ok(done) = tokio::time::timeout_at(limit, once(call, (plan, hop), tries, outcome)).await {
         return done;
     }
     let whole = deadline.is_some_and(|deadline| deadline <= limit);
@@ -130,12 +149,8 @@ fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     one.into_iter().chain(other).min()
 }
 
-/// One try: pick, open, exchange.
-async fn once(call: &mut Call, plan: &Plan, tries: &mut Tries, outcome: &mut Outcome<'_>) -> Result<(), Stop> {
-    let mut hop = plan.hop(&tries.tried, call.worker.now_nanos()).map_err(|reject| Stop::Over(reject.into()))?;
-    if let Target::Backend(backend) = &plan.target {
-        hop.http2 = call.speaks_http2(backend.protocol);
-    }
+/// One try: open, exchange.
+async fn once(call: &mut Call, (plan, hop): (&Plan, &Hop), tries: &mut Tries, outcome: &mut Outcome<'_>) -> Result<(), Stop> {
     if let Some(endpoint) = &hop.endpoint {
         outcome.endpoint = endpoint.workload.clone();
         if plan.has_choice() {
@@ -145,8 +160,8 @@ async fn once(call: &mut Call, plan: &Plan, tries: &mut Tries, outcome: &mut Out
     let workload = call.workload.clone();
     // Opaque bytes never follow what another caller said before.
     let fresh = tries.fresh || call.wish == Wish::Tunnel;
-    let upstream = upstream::open(&call.worker, &workload, &hop, fresh).await?;
-    exchange::run(call, (upstream, &hop), plan, tries, outcome).await
+    let upstream = upstream::open(&call.worker, &workload, hop, fresh).await?;
+    exchange::run(call, (upstream, hop), plan, tries, outcome).await
 }
 
 impl Tries {

@@ -31,6 +31,7 @@ mod source;
 mod speakers;
 mod tunnel;
 mod upstream;
+mod verdict;
 mod websocket;
 mod worker;
 

@@ -1,4 +1,4 @@
-//! What is counted of the ways of a request besides the first: retries by destination, mirrors by backend. Called by `telemetry`.
+//! What is counted of the ways of a request besides the first: retries by destination, mirrors and ejections by backend. Called by `telemetry`.
 
 use std::{
     iter,
@@ -14,6 +14,9 @@ use crate::{
 pub(crate) type Retries = Family<RetryLabels, AtomicU64>;
 /// All series of mirrored requests.
 pub(crate) type Mirrors = Family<MirrorLabels, AtomicU64>;
+
+/// All series of ejections.
+pub(crate) type Ejections = Family<EjectionLabels, AtomicU64>;
 
 /// What became of a mirrored request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -57,6 +60,30 @@ impl Labels for RetryLabels {
     fn text(&self) -> String {
         let mut text = String::new();
         label(&mut text, "destination", &self.0);
+        text
+    }
+}
+
+/// What tells series of ejections apart: the backend.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct EjectionLabels(pub(crate) Arc<str>);
+
+impl Labels for EjectionLabels {
+    fn values(&self) -> impl Iterator<Item = &str> {
+        iter::once(&*self.0)
+    }
+
+    fn names_host(&self) -> bool {
+        false
+    }
+
+    fn overflow(&self, other: &Arc<str>) -> Self {
+        Self(other.clone())
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        label(&mut text, "backend", &self.0);
         text
     }
 }

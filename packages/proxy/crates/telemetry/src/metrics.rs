@@ -56,6 +56,8 @@ metrics! {
         "Attempts of requests but the first."
     MIRRORED "plait_mirrored_requests_total" Counter ["backend" "outcome"]
         "Copies of requests for mirror backends."
+    EJECTIONS "plait_ejections_total" Counter ["backend"]
+        "Endpoints that outlierDetection ejected."
     CONNECTIONS "plait_connections_total" Counter ["direction" "source" "destination" "protocol" "tls"]
         "Connections that were opened."
     CONNECTIONS_OPEN "plait_connections_open" Gauge ["direction" "source" "destination" "protocol" "tls"]

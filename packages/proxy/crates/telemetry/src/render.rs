@@ -25,6 +25,10 @@ pub(crate) fn page(telemetry: &Telemetry) -> String {
     for (metric, series) in [(&metrics::RETRIES, telemetry.retries.all()), (&metrics::MIRRORED, telemetry.mirrors.all())] {
         page.counters(metric, in_order(series).iter().map(|series| (&*series.labels, series.counters.load(Relaxed))));
     }
+    page.counters(
+        &metrics::EJECTIONS,
+        in_order(telemetry.ejections.all()).iter().map(|series| (&*series.labels, series.counters.load(Relaxed))),
+    );
     connections(&mut page, &in_order(telemetry.connections.all()));
     let mut denials = telemetry.dry_runs.all();
     denials.sort();

@@ -14,7 +14,7 @@ use plait_model::{AccessLogFilter, Mesh, ObjectRef};
 
 use crate::{
     Connection, Direction, Protocol, Record,
-    attempts::{MirrorLabels, Mirrored, Mirrors, Retries, RetryLabels},
+    attempts::{EjectionLabels, Ejections, MirrorLabels, Mirrored, Mirrors, Retries, RetryLabels},
     connection::{ConnectionLabels, Connections},
     dry_run::DryRuns,
     log::AccessLog,
@@ -33,6 +33,7 @@ pub struct Telemetry {
     pub(crate) connections: Connections,
     pub(crate) retries: Retries,
     pub(crate) mirrors: Mirrors,
+    pub(crate) ejections: Ejections,
     pub(crate) dry_runs: DryRuns,
     pub(crate) in_flight: [Gauge; 2],
     pub(crate) panics: AtomicU64,
@@ -56,6 +57,7 @@ impl Telemetry {
             connections: Connections::new(),
             retries: Retries::new(),
             mirrors: Mirrors::new(),
+            ejections: Ejections::new(),
             dry_runs: DryRuns::default(),
             in_flight: Default::default(),
             panics: AtomicU64::new(0),
@@ -90,6 +92,11 @@ impl Telemetry {
     /// A request to `destination` is tried once more.
     pub fn retried(&self, destination: &Arc<str>) {
         self.retries.series(&RetryLabels(destination.clone())).counters.fetch_add(1, Relaxed);
+    }
+
+    /// An endpoint of `backend`, "namespace/service:port", was ejected because it answered badly.
+    pub fn ejected(&self, backend: &Arc<str>) {
+        self.ejections.series(&EjectionLabels(backend.clone())).counters.fetch_add(1, Relaxed);
     }
 
     /// A request was mirrored to `backend`, "namespace/service:port".

@@ -45,6 +45,7 @@ fn what_the_application_sets_is_shown() {
     telemetry.dry_run_denied(&policy, &"shop/web".into());
     telemetry.retried(&"shop/reviews".into());
     telemetry.mirrored(&"shop/shadow:80".into(), Mirrored::TooLarge);
+    telemetry.ejected(&"shop/reviews:80".into());
     let page = Page::parse(&telemetry.render());
     for (series, value) in [
         ("plait_generation", 42.0),
@@ -53,6 +54,7 @@ fn what_the_application_sets_is_shown() {
         (r#"plait_policy_dry_run_total{policy="shop/readers",workload="shop/web",verdict="denied"}"#, 2.0),
         (r#"plait_retries_total{destination="shop/reviews"}"#, 1.0),
         (r#"plait_mirrored_requests_total{backend="shop/shadow:80",outcome="too_large"}"#, 1.0),
+        (r#"plait_ejections_total{backend="shop/reviews:80"}"#, 1.0),
         (concat!(r#"plait_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""}"#), 1.0),
     ] {
         assert_eq!(page.value(series), value, "{series}");
@@ -93,6 +95,7 @@ fn one_of_everything(telemetry: &Telemetry, name: &Arc<str>) {
     telemetry.dry_run_denied(&ObjectRef { kind: "".into(), namespace: (&**name).into(), name: (&**name).into() }, name);
     telemetry.retried(name);
     telemetry.mirrored(name, Mirrored::Failed);
+    telemetry.ejected(name);
     telemetry.set_certificate(name, Some(SystemTime::UNIX_EPOCH));
 }
 

@@ -102,6 +102,8 @@ pub struct Balancing {
     pub hash_on: Option<String>,
     /// "namespace/name" of the workload that this request belongs to; `None` when it has nothing to hash.
     pub owner: Option<String>,
+    /// What ejects an endpoint, in the user's terms; `None` = refused dials alone.
+    pub ejected: Option<String>,
 }
 
 /// An endpoint.

@@ -1,6 +1,6 @@
 //! Matches in the user's terms. Called by `explain`; compares nothing that routing has not compared.
 
-use plait_model::{HashOn, Hostname, PathMatch, RequestHead, RouteMatch, Rule, Specificity, ValueMatch};
+use plait_model::{HashOn, Hostname, OutlierDetection, PathMatch, RequestHead, RouteMatch, Rule, Specificity, ValueMatch};
 
 use crate::route::{self, RouteChoice};
 
@@ -77,6 +77,16 @@ pub(super) fn hashed(on: &HashOn) -> String {
         HashOn::Address => "the caller's address".into(),
         HashOn::Identity => "the caller's identity".into(),
     }
+}
+
+/// What ejects an endpoint.
+pub(super) fn ejected(rules: &OutlierDetection) -> String {
+    let failures = (rules.consecutive_failures > 0).then(|| format!("{} failures in a row", rules.consecutive_failures));
+    let rate = rules.success_rate.as_ref().map(|rate| {
+        format!("fewer than {} % successes of at least {} requests in {:?}", rate.min_percent, rate.min_requests, rate.interval)
+    });
+    let causes: Vec<_> = failures.into_iter().chain(rate).collect();
+    format!("{}; for {:?}, at most {} % of the endpoints", causes.join(" or "), rules.base_ejection, rules.max_ejected_percent)
 }
 
 /// Why `rule` does not take the request: the first reason of each match, or what the chosen rule has ahead of it.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use plait_model::{Algorithm, BackendTraffic, CallTraffic, HashOn, Origin, Retries, RetryBudget};
+use plait_model::{Algorithm, BackendTraffic, CallTraffic, HashOn, Origin, OutlierDetection, Retries, RetryBudget, SuccessRate};
 use plait_wire as wire;
 
 use super::{Refused, duration, each, object, port, protocol};
@@ -60,12 +60,13 @@ fn retry_budget(message: wire::RetryBudget) -> Result<RetryBudget, Refused> {
 }
 
 fn backend_traffic(message: wire::BackendTraffic) -> Result<BackendTraffic, Refused> {
-    let wire::BackendTraffic { load_balancer, connect_timeout, idle_timeout, origins } = message;
+    let wire::BackendTraffic { load_balancer, connect_timeout, idle_timeout, origins, outlier_detection } = message;
     let defaults = BackendTraffic::default();
     let wire::LoadBalancer { algorithm: chosen, hash_on: on } = load_balancer.unwrap_or_default();
     Ok(BackendTraffic {
         algorithm: algorithm(chosen)?,
         hash_on: on.map_or(Ok(HashOn::default()), hash_on)?,
+        outliers: outlier_detection.map(|message| outliers(message).map_err(|refused| refused.within("outlier_detection"))).transpose()?,
         connect_timeout: connect_timeout.map_or(Ok(defaults.connect_timeout), |value| duration("connect_timeout", value))?,
         idle_timeout: idle_timeout.map_or(Ok(defaults.idle_timeout), |value| duration("idle_timeout", value))?,
         origins: each("origins", origins, origin)?,
@@ -98,6 +99,34 @@ fn hash_on(message: wire::HashOn) -> Result<HashOn, Refused> {
         },
         Some(On::Header(_) | On::Cookie(_)) => refused("a name is absent".into()),
         None => refused("it names nothing to hash".into()),
+    }
+}
+
+fn outliers(message: wire::OutlierDetection) -> Result<OutlierDetection, Refused> {
+    let wire::OutlierDetection { consecutive_failures, base_ejection, max_ejected_percent, success_rate: rate } = message;
+    Ok(OutlierDetection {
+        consecutive_failures,
+        base_ejection: positive("base_ejection", base_ejection)?,
+        max_ejected_percent: percent("max_ejected_percent", max_ejected_percent)?,
+        success_rate: rate.map(|rate| success_rate(rate).map_err(|refused| refused.within("success_rate"))).transpose()?,
+    })
+}
+
+fn success_rate(message: wire::SuccessRate) -> Result<SuccessRate, Refused> {
+    let wire::SuccessRate { min_percent, min_requests, interval } = message;
+    let (min_percent, interval) = (percent("min_percent", min_percent)?, positive("interval", interval)?);
+    Ok(SuccessRate { min_percent, min_requests, interval })
+}
+
+fn percent(path: &str, number: u32) -> Result<u32, Refused> {
+    if number <= 100 { Ok(number) } else { Err(Refused::new(path, format_args!("{number} is no percentage"))) }
+}
+
+/// A span that must be there, and longer than nothing.
+fn positive(path: &str, value: Option<prost_types::Duration>) -> Result<Duration, Refused> {
+    match duration(path, value.unwrap_or_default())? {
+        Duration::ZERO => Err(Refused::new(path, "it must be longer than nothing")),
+        span => Ok(span),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Which of several endpoints gets a request, and what is learnt from its answers: whole proxies, several origins.
 
-use plait_testkit::{Sent, Stage, Way, service};
+use plait_testkit::{Sent, Stage, Way, backend, deny, everything, millis, rule, service};
 use plait_wire::{self as wire, hash_on::On};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
@@ -75,4 +75,70 @@ async fn a_caller_stays_with_one_endpoint_by_address_and_by_identity() {
         counts.sort_unstable();
         assert_eq!(counts, [0, 0, 6], "{on:?}");
     }
+}
+
+fn ejecting(consecutive_failures: u32) -> wire::BackendTraffic {
+    let outliers =
+        wire::OutlierDetection { consecutive_failures, base_ejection: Some(millis(600_000)), max_ejected_percent: 50, success_rate: None };
+    wire::BackendTraffic { outlier_detection: Some(outliers), ..balanced(wire::Algorithm::RoundRobin) }
+}
+
+fn balanced(algorithm: wire::Algorithm) -> wire::BackendTraffic {
+    let balancer = wire::LoadBalancer { algorithm: algorithm.into(), hash_on: None };
+    wire::BackendTraffic { load_balancer: Some(balancer), ..wire::BackendTraffic::default() }
+}
+
+/// Sends so many requests and counts the answers with status 200.
+async fn good_of(stage: &Stage, requests: usize) -> usize {
+    let mut good = 0;
+    for _ in 0..requests {
+        // A connection each: after some rejects the caller's is closed.
+        let mut caller = stage.caller_connects().await;
+        caller.sends("GET / HTTP/1.1\r\nhost: reviews\r\nconnection: close\r\n\r\n").await;
+        good += usize::from(caller.response().await.status() == 200);
+    }
+    good
+}
+
+#[tokio::test]
+async fn an_endpoint_that_answers_badly_is_ejected() {
+    for way in Way::ALL {
+        for (case, answer) in [("status", "HTTP/1.1 500 X\r\ncontent-length: 0\r\n\r\n"), ("no HTTP", "no HTTP\r\n\r\n")] {
+            let stage = stage(way, 3, ejecting(3)).await;
+            let bad = stage.origin("reviews-2").answers(move |_| answer.into());
+            let good = ["reviews-1", "reviews-3"].map(|name| stage.origin(name).answers(|_| OK.into()));
+            // Each in turn: of nine requests three meet the bad one, of all that follow none.
+            assert_eq!(good_of(&stage, 9).await, 6, "{way:?} {case}");
+            assert_eq!(good_of(&stage, 30).await, 30, "{way:?} {case}");
+            assert_eq!(bad.count(), 3, "{way:?} {case}");
+            assert!(good.iter().all(|origin| origin.count() >= 12), "{way:?} {case}");
+            stage.web.counts("plait_ejections_total", &["backend=\"shop/reviews:80\""], 1.0).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_hangs_is_ejected_and_never_all() {
+    let stage = stage(Way::Pair, 2, ejecting(2)).await;
+    let traffic = wire::CallTraffic { attempt_timeout: Some(millis(150)), ..wire::CallTraffic::default() };
+    stage.route(vec![wire::RouteRule { traffic: Some(traffic), ..rule(vec![backend("reviews")]) }]).await;
+    let hanging = stage.origin("reviews-1");
+    let bad = stage.origin("reviews-2").answers(|_| "HTTP/1.1 503 X\r\ncontent-length: 0\r\n\r\n".into());
+    assert_eq!(good_of(&stage, 4).await, 0);
+    assert_eq!(bad.count(), 2);
+    // One of both is out; the other is asked though it fails as well.
+    let before = bad.count();
+    assert_eq!(good_of(&stage, 6).await, 0);
+    assert!(bad.count() == before || bad.count() == before + 6, "{}", bad.count());
+    stage.web.counts("plait_ejections_total", &[], 1.0).await;
+    drop(hanging);
+}
+
+#[tokio::test]
+async fn a_refusal_by_policy_is_no_failure_of_the_endpoint() {
+    let stage = stage(Way::Pair, 2, ejecting(1)).await;
+    stage.policies("reviews-1", vec![deny("nobody", vec![everything()])]).await;
+    let open = stage.origin("reviews-2").answers(|_| OK.into());
+    assert_eq!(good_of(&stage, 8).await, 4);
+    assert_eq!((open.count(), stage.web.metric("plait_ejections_total", &[])), (4, 0.0));
 }

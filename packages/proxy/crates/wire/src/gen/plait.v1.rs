@@ -1342,6 +1342,36 @@ pub struct BackendTraffic {
     pub idle_timeout: ::core::option::Option<::prost_types::Duration>,
     #[prost(message, repeated, tag = "4")]
     pub origins: ::prost::alloc::vec::Vec<Origin>,
+    /// absent = only refused dials pass an endpoint over
+    #[prost(message, optional, tag = "5")]
+    pub outlier_detection: ::core::option::Option<OutlierDetection>,
+}
+/// When an endpoint that answers badly is ejected: it gets no requests for a while, twice as long each time.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OutlierDetection {
+    /// failures in a row; 0 = they do not matter
+    #[prost(uint32, tag = "1")]
+    pub consecutive_failures: u32,
+    /// the first ejection
+    #[prost(message, optional, tag = "2")]
+    pub base_ejection: ::core::option::Option<::prost_types::Duration>,
+    /// of the endpoints; one may always be ejected, never all
+    #[prost(uint32, tag = "3")]
+    pub max_ejected_percent: u32,
+    /// absent = the rate does not matter
+    #[prost(message, optional, tag = "4")]
+    pub success_rate: ::core::option::Option<SuccessRate>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SuccessRate {
+    /// ejected below this
+    #[prost(uint32, tag = "1")]
+    pub min_percent: u32,
+    /// judged from so many requests of the interval on
+    #[prost(uint32, tag = "2")]
+    pub min_requests: u32,
+    #[prost(message, optional, tag = "3")]
+    pub interval: ::core::option::Option<::prost_types::Duration>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LoadBalancer {

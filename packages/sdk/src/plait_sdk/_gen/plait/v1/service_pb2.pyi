@@ -237,6 +237,7 @@ class BackendTraffic(_message.Message):
     CONNECT_TIMEOUT_FIELD_NUMBER: _builtins.int
     IDLE_TIMEOUT_FIELD_NUMBER: _builtins.int
     ORIGINS_FIELD_NUMBER: _builtins.int
+    OUTLIER_DETECTION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def load_balancer(self) -> Global___LoadBalancer: ...
     @_builtins.property
@@ -249,6 +250,10 @@ class BackendTraffic(_message.Message):
 
     @_builtins.property
     def origins(self) -> _containers.RepeatedCompositeFieldContainer[Global___Origin]: ...
+    @_builtins.property
+    def outlier_detection(self) -> Global___OutlierDetection:
+        """absent = only refused dials pass an endpoint over"""
+
     def __init__(
         self,
         *,
@@ -256,14 +261,81 @@ class BackendTraffic(_message.Message):
         connect_timeout: _duration_pb2.Duration | None = ...,
         idle_timeout: _duration_pb2.Duration | None = ...,
         origins: _abc.Iterable[Global___Origin] | None = ...,
+        outlier_detection: Global___OutlierDetection | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["connect_timeout", b"connect_timeout", "idle_timeout", b"idle_timeout", "load_balancer", b"load_balancer"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["connect_timeout", b"connect_timeout", "idle_timeout", b"idle_timeout", "load_balancer", b"load_balancer", "outlier_detection", b"outlier_detection"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["connect_timeout", b"connect_timeout", "idle_timeout", b"idle_timeout", "load_balancer", b"load_balancer", "origins", b"origins"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connect_timeout", b"connect_timeout", "idle_timeout", b"idle_timeout", "load_balancer", b"load_balancer", "origins", b"origins", "outlier_detection", b"outlier_detection"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BackendTraffic: _TypeAlias = BackendTraffic  # noqa: Y015
+
+@_typing.final
+class OutlierDetection(_message.Message):
+    """When an endpoint that answers badly is ejected: it gets no requests for a while, twice as long each time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONSECUTIVE_FAILURES_FIELD_NUMBER: _builtins.int
+    BASE_EJECTION_FIELD_NUMBER: _builtins.int
+    MAX_EJECTED_PERCENT_FIELD_NUMBER: _builtins.int
+    SUCCESS_RATE_FIELD_NUMBER: _builtins.int
+    consecutive_failures: _builtins.int
+    """failures in a row; 0 = they do not matter"""
+    max_ejected_percent: _builtins.int
+    """of the endpoints; one may always be ejected, never all"""
+    @_builtins.property
+    def base_ejection(self) -> _duration_pb2.Duration:
+        """the first ejection"""
+
+    @_builtins.property
+    def success_rate(self) -> Global___SuccessRate:
+        """absent = the rate does not matter"""
+
+    def __init__(
+        self,
+        *,
+        consecutive_failures: _builtins.int = ...,
+        base_ejection: _duration_pb2.Duration | None = ...,
+        max_ejected_percent: _builtins.int = ...,
+        success_rate: Global___SuccessRate | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["base_ejection", b"base_ejection", "success_rate", b"success_rate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_ejection", b"base_ejection", "consecutive_failures", b"consecutive_failures", "max_ejected_percent", b"max_ejected_percent", "success_rate", b"success_rate"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OutlierDetection: _TypeAlias = OutlierDetection  # noqa: Y015
+
+@_typing.final
+class SuccessRate(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MIN_PERCENT_FIELD_NUMBER: _builtins.int
+    MIN_REQUESTS_FIELD_NUMBER: _builtins.int
+    INTERVAL_FIELD_NUMBER: _builtins.int
+    min_percent: _builtins.int
+    """ejected below this"""
+    min_requests: _builtins.int
+    """judged from so many requests of the interval on"""
+    @_builtins.property
+    def interval(self) -> _duration_pb2.Duration: ...
+    def __init__(
+        self,
+        *,
+        min_percent: _builtins.int = ...,
+        min_requests: _builtins.int = ...,
+        interval: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["interval", b"interval"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["interval", b"interval", "min_percent", b"min_percent", "min_requests", b"min_requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SuccessRate: _TypeAlias = SuccessRate  # noqa: Y015
 
 @_typing.final
 class LoadBalancer(_message.Message):
