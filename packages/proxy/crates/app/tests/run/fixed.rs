@@ -22,7 +22,8 @@ struct Stage {
 
 impl Stage {
     async fn new() -> Self {
-        let (folder, ports, origin) = (tempfile::tempdir().unwrap(), Ports::new(), Origin::new().await);
+        let (folder, ports) = (tempfile::tempdir().unwrap(), Ports::new());
+        let origin = Origin::new(&ports.origin).await;
         let authority = Authority::new();
         fs::write(folder.path().join("resources"), world(&authority, &ports, origin.address()).encode_to_vec()).unwrap();
         identity(&authority, "shop/web", &folder.path().join("web"));

@@ -23,7 +23,8 @@ struct Stage {
 
 impl Stage {
     async fn new() -> Self {
-        let (folder, ports, origin, authority) = (tempfile::tempdir().unwrap(), Ports::new(), Origin::new().await, Authority::new());
+        let (folder, ports, authority) = (tempfile::tempdir().unwrap(), Ports::new(), Authority::new());
+        let origin = Origin::new(&ports.origin).await;
         let world = world(&authority, &ports, origin.address());
         let mesh = Mesh::new(authority, world);
         fs::write(folder.path().join("token"), mesh.token()).unwrap();

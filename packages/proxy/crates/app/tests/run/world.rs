@@ -10,15 +10,16 @@ use crate::authority::{Authority, DOMAIN};
 
 pub(crate) const WORKLOAD: &str = "shop/web-1";
 
-/// Where web-1 is reached, and where it sends its calls.
+/// Where web-1 is reached, where it sends its calls, and where the origin listens.
 pub(crate) struct Ports {
     pub(crate) inbound: Port,
     pub(crate) outbound: Port,
+    pub(crate) origin: Port,
 }
 
 impl Ports {
     pub(crate) fn new() -> Self {
-        Self { inbound: Port::new(), outbound: Port::new() }
+        Self { inbound: Port::new(), outbound: Port::new(), origin: Port::new() }
     }
 }
 
