@@ -26,7 +26,9 @@ pub fn http1_requests(input: &[u8]) {
 pub fn http1_response(input: &[u8]) {
     let Some((pick, bytes)) = input.split_first().filter(|_| input.len() <= LONGEST) else { return };
     let method = ["GET", "HEAD", "CONNECT"][usize::from(*pick) % 3];
-    prefixes_agree(bytes, |bytes| Ok(parse_response(bytes, method, &Limits::default(), &mut Room::default())?.map(|response| response.head_len)));
+    prefixes_agree(bytes, |bytes| {
+        Ok(parse_response(bytes, method, &Limits::default(), &mut Room::default())?.map(|response| response.head_len))
+    });
     if let Ok(Some(response)) = parse_response(bytes, method, &Limits::default(), &mut Room::default()) {
         let endless = response.framing == Framing::UntilClose;
         assert!(!(endless && response.keep_alive), "a body that only closing ends, on a connection to be used again");
