@@ -85,7 +85,7 @@ fn is_below(rate: &SuccessRate, (requests, failures): (u64, u64)) -> bool {
 /// interval: its number in the upper half, then both counts. A count that is full halves both, which leaves the rate.
 fn count(window: &AtomicU64, rate: &SuccessRate, good: bool, now_nanos: u64) -> (u64, u64) {
     const FULL: u64 = u16::MAX as u64;
-    let interval = now_nanos / nanos(rate.interval).max(1) & u64::from(u32::MAX);
+    let interval = (now_nanos / nanos(rate.interval).max(1)) & u64::from(u32::MAX);
     let added = |held: u64| {
         let (mut requests, mut failures) = if held >> 32 == interval { (held >> 16 & FULL, held & FULL) } else { (0, 0) };
         if requests == FULL {
