@@ -119,7 +119,8 @@ def limits(found: Mapping[str, Any] | None, places: Places) -> Iterator[str]:
     times = ", ".join(f"{name} {duration(found[f'{name}_ms'])}" for name in names)
     codes = ", ".join(str(code) for code in found["retry_codes"])
     retries = f"{found['retry_attempts']} for {codes}" if found["retry_attempts"] else "none"
-    yield row("limits", f"{times}, retries {retries}")
+    most = f", at most {found['max_requests']} requests at a time" if found.get("max_requests") else ""
+    yield row("limits", f"{times}, retries {retries}{most}")
     fields: dict[str, list[str]] = {}
     for origin in found["origins"]:
         fields.setdefault(row("", f"  {named(origin['object'])}:", place_of(origin["object"], places)), []).append(

@@ -98,3 +98,9 @@ def test_outlier_detection_merges_field_by_field(
 
 def test_without_a_word_of_it_there_is_no_outlier_detection() -> None:
     assert "outlierDetection" not in backend(service="loadBalancer: {algorithm: Random}")
+
+
+def test_the_nearest_limit_of_requests_travels() -> None:
+    limit = "connections: {{maxRequests: {}}}"
+    made = backend(service=limit.format(7), namespace=limit.format(9))
+    assert (made["maxRequests"], made["origins"]) == (7, [("connections.maxRequests", "service")])

@@ -95,6 +95,14 @@ class OutlierDetection(Model):
     success_rate: SuccessRate | None = None
 
 
+class Connections(Model):
+    """spec.connections, from each calling proxy."""
+
+    max: Any = None
+    max_pending: Any = None
+    max_requests: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+
+
 class TrafficPolicySpec(Model):
     """spec. The fields typed `Any` are documented and refused until a proxy honours them."""
 
@@ -104,7 +112,7 @@ class TrafficPolicySpec(Model):
     retries: Retries | None = None
     outlier_detection: OutlierDetection | None = None
     health_check: Any = None
-    connections: Any = None
+    connections: Connections | None = None
     rate_limit: Any = None
     fault: Any = None
     session_affinity: Any = None

@@ -36,6 +36,10 @@ def backend_traffic(found: list[TrafficPolicy], namespace: str, service: str) ->
     message = service_pb2.BackendTraffic()
     _load_balancer(chain, message)
     _outlier_detection(chain, message)
+    most = first(chain, "connections.maxRequests")
+    if most:
+        message.max_requests = most[0]
+        message.origins.append(most[1])
     for name, target in (("connect", message.connect_timeout), ("idle", message.idle_timeout)):
         value = first(chain, f"timeouts.{name}")
         if value:
@@ -86,6 +90,12 @@ def _outlier_detection(chain: list[TrafficPolicy], message: service_pb2.BackendT
 
 def check_backend(stored: StoredObject, policy: TrafficPolicy) -> Iterator[Problem]:
     """What is documented and not honoured yet is refused; what has no effect is told."""
+    connections = policy.spec.connections
+    if connections:
+        for alias, value in (("max", connections.max), ("maxPending", connections.max_pending)):
+            if value is not None:
+                message = f"UnsupportedValue: {alias} is not supported yet; remove it, and limit maxRequests"
+                yield stored.problem(("spec", "connections", alias), message)
     balancer = policy.spec.load_balancer
     if balancer is None:
         return

@@ -3,6 +3,8 @@
 mod decision;
 mod words;
 
+use std::num::NonZeroU32;
+
 use plait_model::{
     Backend, Destination, DestinationKey, Egress, Lookup, Peer, Protocol, Reason, RequestHead, RouteKind, RouteTable, Rule, Snapshot,
     WeightedBackend, Workload, split_authority,
@@ -141,6 +143,7 @@ fn at_backend(snapshot: &Snapshot, from: &Workload, backend: &Backend, http: Opt
     if let Some(limits) = &mut decision.limits {
         limits.connect_ms = Some(millis(backend.traffic.connect_timeout));
         limits.idle_ms = Some(millis(backend.traffic.idle_timeout));
+        limits.max_requests = backend.traffic.max_requests.map(NonZeroU32::get);
         limits.origins.extend_from_slice(&backend.traffic.origins);
     }
     decision.balancing = Some(balancing(backend, from, http));
@@ -228,6 +231,7 @@ fn limits(rule: &Rule) -> Limits {
         attempt_ms: rule.traffic.attempt_timeout.map(millis),
         connect_ms: None,
         idle_ms: None,
+        max_requests: None,
         retry_attempts: retries.map_or(0, |retries| retries.attempts),
         retry_codes: retries.map_or_else(Vec::new, |retries| retries.codes.clone()),
         origins: rule.traffic.origins.clone(),

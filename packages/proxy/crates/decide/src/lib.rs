@@ -6,6 +6,7 @@ pub mod client_hello;
 pub mod detect;
 pub mod explain;
 pub mod hash;
+pub mod limit;
 pub mod outlier;
 pub mod retry;
 pub mod rewrite;

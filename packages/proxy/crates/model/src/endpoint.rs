@@ -3,6 +3,7 @@
 
 use std::{
     net::SocketAddr,
+    num::NonZeroU32,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU32, AtomicU64},
@@ -67,6 +68,8 @@ pub struct BackendTraffic {
     pub hash_on: HashOn,
     /// When an endpoint that answers badly is ejected; `None` = only refused dials pass an endpoint over.
     pub outliers: Option<OutlierDetection>,
+    /// Requests in flight at a time from this proxy; `None` = no limit.
+    pub max_requests: Option<NonZeroU32>,
     /// Longest wait for a connection. Default 5 s.
     pub connect_timeout: Duration,
     /// An idle pooled connection is closed after this. Default 1 h.
@@ -81,6 +84,7 @@ impl Default for BackendTraffic {
             algorithm: Algorithm::default(),
             hash_on: HashOn::default(),
             outliers: None,
+            max_requests: None,
             connect_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(3600),
             origins: Vec::new(),
@@ -138,6 +142,8 @@ pub struct Backend {
 pub struct BackendState {
     /// The turn of the round robin.
     pub turn: AtomicU32,
+    /// Requests in flight, counted while there is a limit.
+    pub requests: AtomicU32,
     /// When the ejections for bad answers end that are in force, nanoseconds of the caller's clock. Touched when one begins, never by a pick.
     pub ejections: Mutex<Vec<u64>>,
 }

@@ -4,7 +4,9 @@
 use std::{rc::Rc, sync::Arc, time::Duration};
 
 use plait_decide::{
-    balance, outlier,
+    balance,
+    limit::{self, Admitted, Full},
+    outlier,
     retry::{self, Again, Budget, Ended},
 };
 use plait_model::{Endpoint, Reason, RetryBudget};
@@ -108,10 +110,20 @@ pub(crate) async fn run(call: &mut Call, plan: &Plan, outcome: &mut Outcome<'_>)
 /// One try: picked, made within the limits of time that the user set, and learnt from. What was opened for good (a tunnel, an upgrade) has
 /// no limit.
 async fn bounded(call: &mut Call, plan: &Plan, tries: &mut Tries, outcome: &mut Outcome<'_>) -> Result<(), Stop> {
+    let _admitted = admitted(plan)?;
     let hop = plan.hop(&tries.tried, call.worker.now_nanos()).map_err(|reject| Stop::Over(reject.into()))?;
     let ended = in_time(call, (plan, &hop), tries, outcome).await;
     learn(call, plan, &hop, &ended);
     ended
+}
+
+/// A place among the requests that may be in flight to the backend at a time.
+fn admitted(plan: &Plan) -> Result<Option<Admitted<'_>>, Stop> {
+    let Target::Backend(backend) = &plan.target else { return Ok(None) };
+    limit::admit(backend).map(Some).map_err(|Full { most, object }| {
+        let detail = format!("{most} requests to {} are in flight already, as many as connections.maxRequests allows", backend.key);
+        Stop::Over(Reject { object, detail, ..Reject::new(Reason::Overloaded, plan.snapshot.generation) }.into())
+    })
 }
 
 /// What the end of a try says of its endpoint counts for the next picks.

@@ -66,6 +66,8 @@ async fn deliver(worker: &Rc<Worker>, copy: Copy) -> Option<()> {
     let Copy { head, wish, body, backend, source } = copy;
     let snapshot = worker.shared.world.load_full();
     let generation = snapshot.generation;
+    let limited = backend.clone();
+    let _admitted = plait_decide::limit::admit(&limited).ok()?;
     // Copies follow nobody's session.
     let plan = Plan { snapshot, target: Target::Backend(backend), rule: None, share: 0, mirrors: Vec::new(), hash: None };
     let hop = plan.hop(&[], worker.now_nanos()).ok()?;

@@ -128,6 +128,8 @@ pub struct Limits {
     pub connect_ms: Option<u64>,
     /// `timeouts.idle` of the backend, milliseconds; `None` before one is known.
     pub idle_ms: Option<u64>,
+    /// `connections.maxRequests` of the backend; `None` = no limit.
+    pub max_requests: Option<u32>,
     /// Tries after the first.
     pub retry_attempts: u32,
     /// Answers that are tried again.

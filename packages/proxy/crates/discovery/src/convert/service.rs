@@ -1,6 +1,6 @@
 //! Service, and the traffic settings that it shares with route rules.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use plait_model::{Algorithm, BackendTraffic, CallTraffic, HashOn, Origin, OutlierDetection, Retries, RetryBudget, SuccessRate};
 use plait_wire as wire;
@@ -60,13 +60,14 @@ fn retry_budget(message: wire::RetryBudget) -> Result<RetryBudget, Refused> {
 }
 
 fn backend_traffic(message: wire::BackendTraffic) -> Result<BackendTraffic, Refused> {
-    let wire::BackendTraffic { load_balancer, connect_timeout, idle_timeout, origins, outlier_detection } = message;
+    let wire::BackendTraffic { load_balancer, connect_timeout, idle_timeout, origins, outlier_detection, max_requests } = message;
     let defaults = BackendTraffic::default();
     let wire::LoadBalancer { algorithm: chosen, hash_on: on } = load_balancer.unwrap_or_default();
     Ok(BackendTraffic {
         algorithm: algorithm(chosen)?,
         hash_on: on.map_or(Ok(HashOn::default()), hash_on)?,
         outliers: outlier_detection.map(|message| outliers(message).map_err(|refused| refused.within("outlier_detection"))).transpose()?,
+        max_requests: NonZeroU32::new(max_requests),
         connect_timeout: connect_timeout.map_or(Ok(defaults.connect_timeout), |value| duration("connect_timeout", value))?,
         idle_timeout: idle_timeout.map_or(Ok(defaults.idle_timeout), |value| duration("idle_timeout", value))?,
         origins: each("origins", origins, origin)?,

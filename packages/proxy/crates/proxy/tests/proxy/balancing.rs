@@ -1,6 +1,6 @@
 //! Which of several endpoints gets a request, and what is learnt from its answers: whole proxies, several origins.
 
-use plait_testkit::{Sent, Stage, Way, backend, deny, everything, millis, rule, service};
+use plait_testkit::{Sent, Stage, Way, backend, deny, everything, millis, object, rule, service};
 use plait_wire::{self as wire, hash_on::On};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
@@ -141,4 +141,48 @@ async fn a_refusal_by_policy_is_no_failure_of_the_endpoint() {
     let open = stage.origin("reviews-2").answers(|_| OK.into());
     assert_eq!(good_of(&stage, 8).await, 4);
     assert_eq!((open.count(), stage.web.metric("plait_ejections_total", &[])), (4, 0.0));
+}
+
+#[tokio::test]
+async fn requests_beyond_the_limit_are_refused_by_the_policys_name_until_one_ends() {
+    for way in Way::ALL {
+        let origin = wire::Origin {
+            field: "connections.maxRequests".into(),
+            object: Some(object("TrafficPolicy", "calm")),
+            path: "spec.connections.maxRequests".into(),
+        };
+        let traffic = wire::BackendTraffic { max_requests: 2, origins: vec![origin], ..balanced(wire::Algorithm::RoundRobin) };
+        let stage = stage(way, 1, traffic).await;
+        let held = stage.origin("reviews-1");
+        let get = "GET / HTTP/1.1\r\nhost: reviews\r\n\r\n";
+        let (mut first, mut second, mut third) =
+            (stage.caller_connects().await, stage.caller_connects().await, stage.caller_connects().await);
+        first.sends(get).await;
+        let mut of_first = held.accept().await;
+        of_first.request().await;
+        second.sends(get).await;
+        let mut of_second = held.accept().await;
+        of_second.request().await;
+        third.sends(get).await;
+        let refused = third.response().await;
+        assert_eq!((refused.status(), refused.field("plait-reason")), (503, Some("overloaded")), "{way:?}");
+        assert!(refused.text().contains("TrafficPolicy shop/calm"), "{way:?}: {refused}");
+        // An answer gives the place back.
+        of_first.sends(OK).await;
+        assert_eq!(first.response().await.status(), 200);
+        third.sends(get).await;
+        of_first.request().await;
+        // So does a caller that leaves, as soon as that is noticed.
+        drop(second);
+        loop {
+            first.sends(get).await;
+            tokio::select! {
+                answer = first.response() => assert_eq!(answer.status(), 503),
+                mut peer = held.accept() => {
+                    peer.request().await;
+                    break;
+                }
+            }
+        }
+    }
 }

@@ -1345,6 +1345,9 @@ pub struct BackendTraffic {
     /// absent = only refused dials pass an endpoint over
     #[prost(message, optional, tag = "5")]
     pub outlier_detection: ::core::option::Option<OutlierDetection>,
+    /// in flight at a time from one proxy; 0 = no limit
+    #[prost(uint32, tag = "6")]
+    pub max_requests: u32,
 }
 /// When an endpoint that answers badly is ejected: it gets no requests for a while, twice as long each time.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

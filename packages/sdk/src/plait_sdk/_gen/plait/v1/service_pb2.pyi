@@ -238,6 +238,9 @@ class BackendTraffic(_message.Message):
     IDLE_TIMEOUT_FIELD_NUMBER: _builtins.int
     ORIGINS_FIELD_NUMBER: _builtins.int
     OUTLIER_DETECTION_FIELD_NUMBER: _builtins.int
+    MAX_REQUESTS_FIELD_NUMBER: _builtins.int
+    max_requests: _builtins.int
+    """in flight at a time from one proxy; 0 = no limit"""
     @_builtins.property
     def load_balancer(self) -> Global___LoadBalancer: ...
     @_builtins.property
@@ -262,10 +265,11 @@ class BackendTraffic(_message.Message):
         idle_timeout: _duration_pb2.Duration | None = ...,
         origins: _abc.Iterable[Global___Origin] | None = ...,
         outlier_detection: Global___OutlierDetection | None = ...,
+        max_requests: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["connect_timeout", b"connect_timeout", "idle_timeout", b"idle_timeout", "load_balancer", b"load_balancer", "outlier_detection", b"outlier_detection"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["connect_timeout", b"connect_timeout", "idle_timeout", b"idle_timeout", "load_balancer", b"load_balancer", "origins", b"origins", "outlier_detection", b"outlier_detection"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connect_timeout", b"connect_timeout", "idle_timeout", b"idle_timeout", "load_balancer", b"load_balancer", "max_requests", b"max_requests", "origins", b"origins", "outlier_detection", b"outlier_detection"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
