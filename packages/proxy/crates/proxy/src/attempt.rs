@@ -95,10 +95,10 @@ pub(crate) async fn run(call: &mut Call, plan: &Plan, outcome: &mut Outcome<'_>)
             Ok(()) => return Ok(()),
             Err(Stop::Over(fault)) => return Err(fault),
             Err(Stop::Again(pause)) => pause,
-            Err(Stop::Failed(failed)) if call.answer.has_begun() => return Err(Fault::Truncated(Box::new(failed.reject))),
+            Err(Stop::Failed(failed)) if call.answer.has_begun() => return Err(Fault::Truncated(failed.reject)),
             Err(Stop::Failed(failed)) => match tries.again(&call.worker, plan, Repeatable::of(call), (failed.ended, failed.stale)) {
                 Some(pause) => pause,
-                None => return Err(finally(failed.reject, plan)),
+                None => return Err(finally(*failed.reject, plan)),
             },
         };
         if !pause.is_zero() {
@@ -153,7 +153,7 @@ async fn in_time(call: &mut Call, (plan, hop): (&Plan, &Hop), tries: &mut Tries,
     Err(match (call.answer.has_begun(), whole) {
         (true, _) => Stop::Over(Fault::Truncated(Box::new(reject))),
         (false, true) => Stop::Over(reject.into()),
-        (false, false) => Stop::Failed(Failed { ended: Ended::Broken, reject, stale: false }),
+        (false, false) => Stop::Failed(Failed { ended: Ended::Broken, reject: reject.into(), stale: false }),
     })
 }
 

@@ -150,10 +150,10 @@ async fn send(body: &mut Source, sink: &mut Sink, (kept, again): (&Kept, Option<
     {
         return ended;
     }
-    if let Some(again) = again.filter(|again| !again.is_empty()) {
-        if let Err(error) = sink.bytes(again, false).await {
-            return Sent::Refused(error);
-        }
+    if let Some(again) = again.filter(|again| !again.is_empty())
+        && let Err(error) = sink.bytes(again, false).await
+    {
+        return Sent::Refused(error);
     }
     match pump(body, sink, Some(kept), &progress.sent).await {
         Err(Stuck::Source(error)) => return Sent::Broken(error),
@@ -298,14 +298,14 @@ impl Down<'_> {
                 moved = &mut receiving, if !received => match moved {
                     Ok(()) if !opened || !up.open => return Ok(()),
                     Ok(()) => received = true,
-                    Err(Stuck::Source(error)) => return Err(truncated(upstream::broke(&error, plan.snapshot.generation).reject)),
+                    Err(Stuck::Source(error)) => return Err(truncated(*upstream::broke(&error, plan.snapshot.generation).reject)),
                     Err(Stuck::Sink(_)) => return Err(Stop::Over(Fault::Caller)),
                 },
                 sent = up.sending.as_mut(), if up.open => match sent {
                     Sent::Whole if received => return Ok(()),
                     Sent::Whole => up.open = false,
                     // An answer may go on without the rest of its request; opaque bytes may not.
-                    Sent::Refused(error) if opened => return Err(truncated(upstream::broke(&error, plan.snapshot.generation).reject)),
+                    Sent::Refused(error) if opened => return Err(truncated(*upstream::broke(&error, plan.snapshot.generation).reject)),
                     Sent::Refused(_) => up.open = false,
                     Sent::Broken(_) | Sent::Gone => return Err(Stop::Over(Fault::Caller)),
                 },

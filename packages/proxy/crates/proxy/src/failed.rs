@@ -10,18 +10,18 @@ pub(crate) struct Failed {
     /// What may be done about it.
     pub(crate) ended: Ended,
     /// What the caller is told if nothing is done.
-    pub(crate) reject: Reject,
+    pub(crate) reject: Box<Reject>,
     /// The connection had been idle and was closed under the request: not the endpoint's fault.
     pub(crate) stale: bool,
 }
 
 impl Failed {
     pub(crate) fn undelivered(reject: Reject) -> Self {
-        Self { ended: Ended::Undelivered, reject, stale: false }
+        Self { ended: Ended::Undelivered, reject: reject.into(), stale: false }
     }
 
     pub(crate) fn broken(reject: Reject) -> Self {
-        Self { ended: Ended::Broken, reject: Reject { delivered: true, ..reject }, stale: false }
+        Self { ended: Ended::Broken, reject: Reject { delivered: true, ..reject }.into(), stale: false }
     }
 }
 

@@ -188,7 +188,7 @@ impl Live {
         let mut pings = connection.ping_pong().expect("taken once");
         tokio::select! {
             ended = &mut connection => return Err(ended.err().unwrap_or_else(|| h2::Reason::NO_ERROR.into())),
-            pong = pings.ping(Ping::opaque()) => drop(pong?),
+            pong = pings.ping(Ping::opaque()) => { pong?; }
         }
         let state: Rc<State> = Rc::default();
         tokio::task::spawn_local(drive(connection, pings, state.clone()));

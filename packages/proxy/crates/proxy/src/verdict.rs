@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn a_failure_is_the_endpoints_or_nobodys() {
         let head = response(200, "0");
-        let failed = |reason, stale| Err(Stop::Failed(Failed { ended: Ended::Broken, reject: Reject::new(reason, 1), stale }));
+        let failed = |reason, stale| Err(Stop::Failed(Failed { ended: Ended::Broken, reject: Reject::new(reason, 1).into(), stale }));
         for (ended, verdict) in [
             (failed(Reason::UpstreamReset, false), Some(false)),
             (failed(Reason::UpstreamReset, true), None),
