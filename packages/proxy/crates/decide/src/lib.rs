@@ -3,11 +3,13 @@
 pub mod authorize;
 pub mod balance;
 pub mod client_hello;
+pub mod deadline;
 pub mod detect;
 pub mod explain;
 pub mod hash;
 pub mod limit;
 pub mod outlier;
 pub mod retry;
+pub mod retry_after;
 pub mod rewrite;
 pub mod route;

@@ -62,6 +62,15 @@ fn pause(backoff: Duration, attempt: u32, jitter: f64) -> Duration {
     doubled.mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0))
 }
 
+/// The pause when the answer asks for one (`Retry-After`): at least that; `None` = that is longer than any request waits here, its answer stands.
+pub fn no_sooner(pause: Duration, asked: Option<Duration>) -> Option<Duration> {
+    match asked {
+        Some(asked) if asked > LONGEST_BACKOFF => None,
+        Some(asked) => Some(pause.max(asked)),
+        None => Some(pause),
+    }
+}
+
 /// Bounds what retries add to the load: a share of the requests of the interval, and a floor for quiet times. One for each destination.
 #[derive(Debug, Default)]
 pub struct Budget {

@@ -1,15 +1,20 @@
 //! Tries a plan until it has an answer: which endpoint, how long, and whether once more. Called by `request`.
 //! Never tries again once the caller got a byte, nor what cannot be repeated safely.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use plait_decide::{
-    balance,
+    balance, deadline,
     limit::{self, Admitted, Full},
     outlier,
     retry::{self, Again, Budget, Ended},
+    retry_after,
 };
-use plait_model::{Endpoint, Reason, RetryBudget};
+use plait_model::{Endpoint, Headers, Reason, RetryBudget};
 use plait_telemetry::Outcome;
 use tokio::time::Instant;
 
@@ -24,6 +29,9 @@ use crate::{
     worker::Worker,
 };
 
+/// Carries the deadline of a caller of gRPC.
+const GRPC_TIMEOUT: &str = "grpc-timeout";
+
 /// What the tries of one request have in common.
 #[derive(Debug)]
 pub(crate) struct Tries {
@@ -36,6 +44,8 @@ pub(crate) struct Tries {
     /// The caller was told to send its body.
     pub(crate) continued: bool,
     deadline: Option<Instant>,
+    /// The caller told its own deadline.
+    told: bool,
     budget: Rc<Budget>,
     destination: Arc<str>,
 }
@@ -53,6 +63,16 @@ impl Repeatable {
     fn of(call: &Call) -> Self {
         Self { idempotent: call.head.method.is_idempotent(), whole: call.kept.is_whole() }
     }
+}
+
+/// How a try ended, as far as another one goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Came<'h> {
+    pub(crate) ended: Ended,
+    /// The connection had been idle and was closed under the request.
+    pub(crate) stale: bool,
+    /// The fields of its answer.
+    pub(crate) headers: Option<&'h Headers>,
 }
 
 /// Why a try did not end the request well.
@@ -76,7 +96,8 @@ impl From<Failed> for Stop {
 pub(crate) async fn run(call: &mut Call, plan: &Plan, outcome: &mut Outcome<'_>) -> Result<(), Fault> {
     let traffic = plan.traffic();
     let began = Instant::from_std(outcome.began());
-    let limit = traffic.and_then(|traffic| traffic.request_timeout);
+    let own = callers_deadline(call);
+    let limit = traffic.and_then(|traffic| traffic.request_timeout).into_iter().chain(own).min();
     let budget = call.worker.budget(&outcome.destination);
     budget.request(&budget_rules(plan), call.worker.now());
     let mut tries = Tries {
@@ -86,6 +107,7 @@ pub(crate) async fn run(call: &mut Call, plan: &Plan, outcome: &mut Outcome<'_>)
         continued: false,
         // A limit that the clock cannot reach is none.
         deadline: limit.and_then(|limit| began.checked_add(limit)),
+        told: own.is_some(),
         budget,
         destination: outcome.destination.clone(),
     };
@@ -96,10 +118,13 @@ pub(crate) async fn run(call: &mut Call, plan: &Plan, outcome: &mut Outcome<'_>)
             Err(Stop::Over(fault)) => return Err(fault),
             Err(Stop::Again(pause)) => pause,
             Err(Stop::Failed(failed)) if call.answer.has_begun() => return Err(Fault::Truncated(failed.reject)),
-            Err(Stop::Failed(failed)) => match tries.again(&call.worker, plan, Repeatable::of(call), (failed.ended, failed.stale)) {
-                Some(pause) => pause,
-                None => return Err(finally(*failed.reject, plan)),
-            },
+            Err(Stop::Failed(failed)) => {
+                let came = Came { ended: failed.ended, stale: failed.stale, headers: None };
+                match tries.again(&call.worker, plan, Repeatable::of(call), came) {
+                    Some(pause) => pause,
+                    None => return Err(finally(*failed.reject, plan)),
+                }
+            }
         };
         if !pause.is_zero() {
             tokio::time::sleep(pause).await;
@@ -107,11 +132,22 @@ pub(crate) async fn run(call: &mut Call, plan: &Plan, outcome: &mut Outcome<'_>)
     }
 }
 
+/// The deadline that a caller of gRPC sets itself.
+fn callers_deadline(call: &Call) -> Option<Duration> {
+    let told = call.head.headers.first(GRPC_TIMEOUT)?;
+    deadline::parse(told).filter(|_| call.is_grpc())
+}
+
 /// One try: picked, made within the limits of time that the user set, and learnt from. What was opened for good (a tunnel, an upgrade) has
 /// no limit.
 async fn bounded(call: &mut Call, plan: &Plan, tries: &mut Tries, outcome: &mut Outcome<'_>) -> Result<(), Stop> {
     let _admitted = admitted(plan)?;
     let hop = plan.hop(&tries.tried, call.worker.now_nanos()).map_err(|reject| Stop::Over(reject.into()))?;
+    if let (true, Some(deadline)) = (tries.told, tries.deadline) {
+        // What was spent here, and in tries before, is not there to be spent by those behind us.
+        let left = deadline::write(deadline.saturating_duration_since(Instant::now()));
+        call.head.headers.set(GRPC_TIMEOUT, left.as_bytes());
+    }
     let ended = in_time(call, (plan, &hop), tries, outcome).await;
     learn(call, plan, &hop, &ended);
     ended
@@ -178,8 +214,8 @@ async fn once(call: &mut Call, (plan, hop): (&Plan, &Hop), tries: &mut Tries, ou
 
 impl Tries {
     /// The pause before the next try; `None` = the end.
-    pub(crate) fn again(&mut self, worker: &Worker, plan: &Plan, repeatable: Repeatable, failed: (Ended, bool)) -> Option<Duration> {
-        let (ended, stale) = failed;
+    pub(crate) fn again(&mut self, worker: &Worker, plan: &Plan, repeatable: Repeatable, came: Came<'_>) -> Option<Duration> {
+        let Came { ended, stale, headers } = came;
         if !repeatable.whole {
             return None;
         }
@@ -195,6 +231,7 @@ impl Tries {
         }
         let retries = plan.traffic().and_then(|traffic| traffic.retries.as_ref());
         let Again::After(pause) = retry::again(retries, self.count, repeatable.idempotent, ended, fastrand::f64()) else { return None };
+        let pause = retry::no_sooner(pause, headers.and_then(|headers| retry_after::asked(headers, SystemTime::now())))?;
         if self.deadline.is_some_and(|deadline| Instant::now() + pause >= deadline) {
             return None;
         }

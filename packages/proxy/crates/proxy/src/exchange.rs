@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 
 use crate::{
     answer::Answer,
-    attempt::{InFlight, Repeatable, Stop, Tries},
+    attempt::{Came, InFlight, Repeatable, Stop, Tries},
     call::{Call, Wish},
     failed::{Failed, Fault},
     hop::Hop,
@@ -249,7 +249,8 @@ impl Down<'_> {
                 (false, _) => Stop::Over(reject.into()),
             });
         }
-        match tries.again(worker, self.plan, repeatable, (Ended::Status(self.response.status), false)) {
+        let came = Came { ended: Ended::Status(self.response.status), stale: false, headers: Some(&self.response.headers) };
+        match tries.again(worker, self.plan, repeatable, came) {
             Some(pause) => Err(Stop::Again(pause)),
             None => Ok(()),
         }

@@ -5,6 +5,7 @@
 mod balancing;
 mod broken;
 mod closing;
+mod deadlines;
 mod drain;
 mod exchange;
 mod framing;
