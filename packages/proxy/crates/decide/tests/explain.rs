@@ -9,8 +9,9 @@ use std::{sync::Arc, time::Duration};
 use plait_decide::explain::{Decision, Question, Unanswerable, explain};
 use plait_model::{
     Action, Algorithm, Backend, BackendTraffic, DefaultPolicy, Destination, DestinationKey, DestinationPort, Egress, Endpoint, Filters,
-    HashOn, HashTable, HeaderModifier, Map, Mesh, ObjectRef, Operation, OutlierDetection, PathRewrite, Policy, PolicyBinding, PolicyRule,
-    Protocol, Redirect, RouteTable, Rule, Snapshot, SpiffeId, SuccessRate, UrlRewrite, WeightedBackend, Workload,
+    GrpcLength, HashOn, HashTable, HeaderModifier, Hostname, Map, Mesh, ObjectRef, Operation, OutlierDetection, PathRewrite, Policy,
+    PolicyBinding, PolicyRule, Protocol, Redirect, RequestHead, RouteKind, RouteTable, Rule, Snapshot, SpiffeId, SuccessRate, UrlRewrite,
+    WeightedBackend, Workload,
 };
 
 const WEB: &str = "ns/web-1";
@@ -170,6 +171,73 @@ fn each_other_rule_says_why_it_does_not() {
         let decision = ask(&shop(vec![plain(0, taker), plain(1, other)], vec![]), "reviews", "GET /a?q=1 x=1").unwrap();
         assert_eq!(decision.route.unwrap().rule, 0, "{taker} {other}");
         assert_eq!(decision.not_chosen.iter().map(|other| other.why.as_str()).collect::<Vec<_>>(), [why], "{taker} {other}");
+    }
+}
+
+/// A rule for connections, of the route of that name.
+fn stream(kind: RouteKind, route: &str, hostnames: Vec<Hostname>) -> Arc<Rule> {
+    let mut rule = Arc::into_inner(rule(0, "", Filters::default(), "ns/ledger:7000")).unwrap();
+    rule.object = Arc::new(ObjectRef { kind: "TLSRoute".into(), namespace: "ns".into(), name: route.into() });
+    (rule.kind, rule.hostnames) = (kind, hostnames);
+    Arc::new(rule)
+}
+
+#[test]
+fn a_connection_is_told_which_route_takes_its_server_name() {
+    let (exact, below) = (Hostname::Exact("a.example".into()), Hostname::Below("example".into()));
+    let tls = |route, hostnames| stream(RouteKind::Tls, route, hostnames);
+    let rules = vec![
+        tls("exact", vec![exact]),
+        tls("below", vec![below.clone()]),
+        tls("cousin", vec![below]),
+        stream(RouteKind::Tcp, "all", vec![]),
+    ];
+    let snapshot = shop(rules, vec![]);
+    let asked = |server_name: Option<&str>| {
+        let head = RequestHead { authority: "reviews".into(), ..text::head("GET /").unwrap() };
+        explain(&snapshot, &Question { from: WEB.into(), head, server_name: server_name.map(Into::into) }).unwrap()
+    };
+    for (server_name, taker, matched) in [
+        (Some("A.example"), Some("exact"), &["server name is a.example"][..]),
+        (Some("b.example"), Some("below"), &["server name is *.example"]),
+        (Some("example"), None, &[]),
+        // The host that is called, when nobody says otherwise.
+        (None, None, &[]),
+    ] {
+        let decision = asked(server_name);
+        assert_eq!(decision.destination.as_ref().unwrap().protocol, "tls");
+        assert_eq!(decision.route.as_ref().map(|route| &*route.object.name), taker, "{server_name:?}");
+        assert_eq!(decision.route.map_or(vec![], |route| route.matched), matched, "{server_name:?}");
+        assert_eq!(decision.answer.map(|answer| answer.reason), taker.is_none().then_some("route_not_found"), "{server_name:?}");
+    }
+    let why: Vec<_> = asked(Some("a.example")).not_chosen.into_iter().map(|other| other.why).collect();
+    let expected = [
+        "a route of another kind stands on the port, and its own gives way",
+        "it takes the name too, but less specifically",
+        "it takes the name too, but less specifically",
+    ];
+    assert_eq!(why, expected);
+    let why: Vec<_> = asked(Some("b.example")).not_chosen.into_iter().map(|other| other.why).collect();
+    assert_eq!(why[1..], ["an older route takes it, or one earlier by name", "server name is not a.example"]);
+}
+
+#[test]
+fn a_call_of_grpc_is_told_what_ranks_the_rules() {
+    for (taker, other, why) in [
+        ((5, 3), (5, 0), "it matches too, but names fewer characters of the method"),
+        ((5, 3), (2, 9), "it matches too, but names fewer characters of the service"),
+        ((5, 3), (5, 3), "it matches too, but stands later in its route"),
+    ] {
+        let grpc = |index, (service, method)| {
+            let mut found = text::matched("/ POST").unwrap();
+            found.grpc = Some(GrpcLength { service, method });
+            let mut rule = Arc::into_inner(plain(index, "")).unwrap();
+            (rule.kind, rule.matches) = (RouteKind::Grpc, vec![found]);
+            Arc::new(rule)
+        };
+        let decision = ask(&shop(vec![grpc(0, taker), grpc(1, other)], vec![]), "reviews", "POST /a.B/C").unwrap();
+        assert_eq!(decision.route.unwrap().rule, 0, "{taker:?} {other:?}");
+        assert_eq!(decision.not_chosen[0].why, why, "{taker:?} {other:?}");
     }
 }
 

@@ -142,7 +142,10 @@ fn callers_deadline(call: &Call) -> Option<Duration> {
 /// no limit.
 async fn bounded(call: &mut Call, plan: &Plan, tries: &mut Tries, outcome: &mut Outcome<'_>) -> Result<(), Stop> {
     let _admitted = admitted(plan)?;
-    let hop = plan.hop(&tries.tried, call.worker.now_nanos()).map_err(|reject| Stop::Over(reject.into()))?;
+    let mut hop = plan.hop(&tries.tried, call.worker.now_nanos()).map_err(|reject| Stop::Over(reject.into()))?;
+    if let Target::Backend(backend) = &plan.target {
+        hop.http2 = call.speaks_http2(backend.protocol);
+    }
     if let (true, Some(deadline)) = (tries.told, tries.deadline) {
         // What was spent here, and in tries before, is not there to be spent by those behind us.
         let left = deadline::write(deadline.saturating_duration_since(Instant::now()));

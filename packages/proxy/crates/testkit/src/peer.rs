@@ -64,6 +64,12 @@ impl Peer {
         self.stream.shutdown().await.unwrap();
     }
 
+    /// The connection, for who speaks a protocol by a library; nothing may have been read yet.
+    pub fn into_stream(self) -> TcpStream {
+        assert!(self.ahead.is_empty(), "bytes were read ahead: {:?}", self.came());
+        self.stream
+    }
+
     /// Breaks the connection off.
     pub fn resets(self) {
         SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();

@@ -1,0 +1,147 @@
+//! GRPCRoutes: calls by service, method and header, through one sidecar and through two with mutual TLS between them.
+
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use http::{HeaderMap, Method, Request, Response};
+use plait_testkit::{Origin, Sent, Stage, Way, header_filter, in_time, object, service};
+use plait_wire::{self as wire, filter::Filter as Kind};
+
+/// What an origin was asked: path and header fields.
+type Asked = Arc<Mutex<Vec<(String, HeaderMap)>>>;
+
+/// A server of gRPC that answers every call with its name.
+fn serves(origin: Origin, name: &'static str) -> Asked {
+    let asked = Asked::default();
+    let record = asked.clone();
+    tokio::spawn(async move {
+        loop {
+            let stream = origin.accept().await.into_stream();
+            let record = record.clone();
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(stream).await.unwrap();
+                while let Some(Ok((request, mut respond))) = connection.accept().await {
+                    record.lock().unwrap().push((request.uri().path().to_owned(), request.headers().clone()));
+                    let head = Response::builder().header("content-type", "application/grpc").header("x-origin", name).body(()).unwrap();
+                    let mut body = respond.send_response(head, false).unwrap();
+                    body.send_data(Bytes::from_static(b"\0\0\0\0\0"), false).unwrap();
+                    body.send_trailers(HeaderMap::from_iter([("grpc-status".parse().unwrap(), "0".parse().unwrap())])).unwrap();
+                }
+            });
+        }
+    });
+    asked
+}
+
+async fn connects(stage: &Stage) -> SendRequest<Bytes> {
+    let (sender, connection) = in_time("a handshake", h2::client::handshake(stage.caller_connects().await.into_stream())).await.unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+/// Calls, and gives who answered and the status of gRPC.
+async fn call(sender: &mut SendRequest<Bytes>, path: &str, tester: bool) -> (String, String) {
+    let mut request =
+        Request::builder().method(Method::POST).uri(format!("http://any:9000{path}")).header("content-type", "application/grpc");
+    if tester {
+        request = request.header("x-tester", "yes");
+    }
+    *sender = in_time("room for a call", sender.clone().ready()).await.unwrap();
+    let (response, mut body) = sender.send_request(request.body(()).unwrap(), false).unwrap();
+    body.send_data(Bytes::from_static(b"\0\0\0\0\0"), true).unwrap();
+    let (head, mut body) = in_time("an answer", response).await.unwrap().into_parts();
+    while let Some(piece) = in_time("a piece", body.data()).await {
+        body.flow_control().release_capacity(piece.unwrap().len()).unwrap();
+    }
+    let trailers = in_time("trailers", body.trailers()).await.unwrap().unwrap_or_default();
+    let text =
+        |name: &str| head.headers.get(name).or_else(|| trailers.get(name)).map_or("none", |value| value.to_str().unwrap()).to_owned();
+    (text("x-origin"), text("grpc-status"))
+}
+
+/// A match as the control plane writes it.
+fn method(kind: wire::MatchType, path: &str, service: u32, method: u32) -> wire::RouteMatch {
+    let path = wire::PathMatch { r#type: kind.into(), value: path.into() };
+    wire::RouteMatch { path: Some(path), method: "POST".into(), grpc: Some(wire::GrpcLength { service, method }), ..Default::default() }
+}
+
+fn rule(matches: Vec<wire::RouteMatch>, backend: (&str, u32)) -> wire::RouteRule {
+    let backend = wire::Backend { service: format!("shop/{}", backend.0), port: backend.1, weight: 1, ..wire::Backend::default() };
+    wire::RouteRule { matches, backends: vec![backend], ..wire::RouteRule::default() }
+}
+
+/// Calls to "any" go to itself or to "reviews-v2"; both speak gRPC on a port whose protocol nobody declared.
+async fn routed(way: Way) -> Stage {
+    use wire::MatchType::{Exact, Prefix, Regex};
+    let stage = Stage::new(way).await;
+    let tester = wire::ValueMatch { name: "x-tester".into(), r#type: Exact.into(), value: "yes".into() };
+    let changed = wire::Filter { filter: Some(Kind::RequestHeaders(header_filter(&[("x-set", "route")], &[], &["x-tester"]))) };
+    let rules = vec![
+        rule(vec![method(Exact, "/shop.Cart/Add", 9, 3)], ("reviews-v2", 80)),
+        rule(vec![method(Prefix, "/shop.Cart", 9, 0)], ("any", 9000)),
+        rule(vec![method(Regex, "/(?:[^/]+)/(?:Get.*|List.*)", 0, 12)], ("reviews-v2", 80)),
+        wire::RouteRule {
+            filters: vec![changed],
+            ..rule(vec![wire::RouteMatch { headers: vec![tester], ..method(Prefix, "/shop.Cart", 9, 0) }], ("reviews-v2", 80))
+        },
+        rule(vec![method(Prefix, "/shop.Gone", 9, 0)], ("gone", 1)),
+    ];
+    let parent = wire::RouteParent { service: "shop/any".into(), port: 9000, ..wire::RouteParent::default() };
+    let route = wire::Route {
+        object: Some(object("GRPCRoute", "calls")),
+        parents: vec![parent],
+        rules,
+        kind: wire::RouteKind::Grpc.into(),
+        ..wire::Route::default()
+    };
+    let mut workload = stage.workload("reviews-v2-1", &[]);
+    workload.ports[0].protocol = wire::Protocol::Auto.into();
+    stage.apply(vec![service("reviews-v2", 80, wire::Protocol::Auto).resource(), workload.resource(), route.resource()]).await;
+    stage
+}
+
+#[tokio::test]
+async fn calls_go_by_service_method_and_header() {
+    for way in Way::ALL {
+        let stage = routed(way).await;
+        let (any, other) = (serves(stage.origin("any-1"), "any"), serves(stage.origin("reviews-v2-1"), "reviews-v2"));
+        let mut sender = connects(&stage).await;
+        for (path, tester, expected) in [
+            ("/shop.Cart/Add", false, ("reviews-v2", "0")),
+            ("/shop.Cart/Drop", false, ("any", "0")),
+            // The service outranks the method, whatever pattern names it.
+            ("/shop.Cart/GetAll", false, ("any", "0")),
+            ("/shop.Bill/GetAll", false, ("reviews-v2", "0")),
+            ("/shop.Bill/ListAll", false, ("reviews-v2", "0")),
+            ("/shop.Cart/Drop", true, ("reviews-v2", "0")),
+            ("/shop.Cart/Add", true, ("reviews-v2", "0")),
+            // UNIMPLEMENTED: no rule; UNAVAILABLE: the backend of the rule is not there.
+            ("/shop.Bill/Pay", false, ("none", "12")),
+            ("/shop.Carts/Add", false, ("none", "12")),
+            ("/shop.Gone/Get", false, ("none", "14")),
+        ] {
+            let answered = call(&mut sender, path, tester).await;
+            assert_eq!((answered.0.as_str(), answered.1.as_str()), expected, "{way:?} {path} {tester}");
+        }
+        assert_eq!((any.lock().unwrap().len(), other.lock().unwrap().len()), (2, 5), "{way:?}");
+        // The filter of the rule that the header chose; a call that an exact method takes keeps what it had.
+        let fields = |path: &str| {
+            let asked = other.lock().unwrap();
+            let (_, fields) = asked.iter().rfind(|(its, _)| its == path).unwrap();
+            (fields.contains_key("x-set"), fields.contains_key("x-tester"))
+        };
+        assert_eq!((fields("/shop.Cart/Drop"), fields("/shop.Cart/Add")), ((true, false), (false, true)), "{way:?}");
+        stage.web.counts("plait_requests_total", &["route=\"shop/calls#0\""], 2.0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_no_call_meets_no_rule() {
+    let stage = routed(Way::Hop).await;
+    let mut caller = stage.caller_connects().await;
+    caller.sends("GET /shop.Cart/Add HTTP/1.1\r\nhost: any:9000\r\n\r\n").await;
+    let response = caller.response().await;
+    assert_eq!((response.status(), response.field("plait-reason")), (404, Some("route_not_found")));
+    assert!(response.text().contains("GRPCRoute shop/calls"), "{}", response.text());
+}
