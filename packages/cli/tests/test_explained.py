@@ -116,10 +116,45 @@ answer      503 port_not_found
 """
 
 
+NAMES = {"kind": "TLSRoute", "namespace": "bookshop", "name": "names"}
+BY_NAME = TESTER | {
+    "destination": {"service": "bookshop/shop", "port": 443, "protocol": "tls"},
+    "route": {
+        "object": NAMES,
+        "rule": 0,
+        "rule_name": "",
+        "implicit": False,
+        "matched": ["server name is *.a.example"],
+    },
+    "not_chosen": [{"object": NAMES, "rule": 1, "rule_name": "", "why": "server name is not b.example"}],
+    "backends": [{"backend": "bookshop/x:1", "weight": 1, "total": 1, "invalid": "Service bookshop/x does not exist"}],
+    "balancing": None,
+    "endpoints": [],
+    "limits": None,
+    "policy": None,
+    "answer": {"status": 500, "reason": "backend_not_found"},
+}
+BY_NAME_LINES = """\
+from        bookshop/web-1, spiffe://bookshop.example/ns/bookshop/sa/web      generation 42
+to          Service bookshop/shop port 443, protocol tls
+route       TLSRoute bookshop/names, spec.rules[0]
+              ✓ server name is *.a.example
+            not spec.rules[1]: server name is not b.example
+backend     bookshop/x:1, weight 1 of 1 ✗ Service bookshop/x does not exist: its share is closed
+answer      500 backend_not_found; whoever speaks no HTTP is closed
+"""
+
+
 @pytest.mark.parametrize(
     ("decision", "expected"),
-    [(TESTER, TESTER_LINES), (STRANGER, STRANGER_LINES), (NO_PORT, NO_PORT_LINES), (NO_MATCH, NO_MATCH_LINES)],
-    ids=["matched", "outside the mesh", "no such port", "no rule"],
+    [
+        (TESTER, TESTER_LINES),
+        (STRANGER, STRANGER_LINES),
+        (NO_PORT, NO_PORT_LINES),
+        (NO_MATCH, NO_MATCH_LINES),
+        (BY_NAME, BY_NAME_LINES),
+    ],
+    ids=["matched", "outside the mesh", "no such port", "no rule", "by server name"],
 )
 def test_a_decision_is_told_in_the_users_words(decision: dict[str, Any], expected: str) -> None:
     assert "\n".join(lines(decision, PLACES, "http://u")) + "\n" == expected

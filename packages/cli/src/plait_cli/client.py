@@ -149,13 +149,16 @@ class Admin:
         """Open connections to other sidecars with the identity on the far end."""
         return list(ask(self.socket, "/connections").json())
 
-    def explain(self, workload: str, method: str, url: str, headers: list[str]) -> dict[str, Any]:
-        """The decision on a request nobody sends; `headers` as "name: value"."""
+    def explain(
+        self, workload: str, method: str, url: str, headers: list[str], sni: str | None = None
+    ) -> dict[str, Any]:
+        """The decision on a request nobody sends; `headers` as "name: value", `sni` the name that TLS would ask for."""
         query: Query = [
             ("from", workload),
             ("method", method),
             ("url", url),
             *(("header", header) for header in headers),
+            *([("sni", sni)] if sni else []),
         ]
         return dict(ask(self.socket, "/explain", query).json())
 

@@ -31,8 +31,10 @@ def lines(decision: Mapping[str, Any], places: Places, url: str) -> Iterator[str
     )
     yield row("to", destination(decision, url))
     yield from route(decision, places)
+    opaque = is_opaque(decision)
     for share in decision["backends"]:
-        invalid = f" ✗ {share['invalid']}: its share gets 500" if share["invalid"] else ""
+        lost = "is closed" if opaque else "gets 500"
+        invalid = f" ✗ {share['invalid']}: its share {lost}" if share["invalid"] else ""
         yield row("backend", f"{share['backend']}, weight {share['weight']} of {share['total']}{invalid}")
     yield from balancing(decision.get("balancing"))
     for endpoint in decision["endpoints"]:
@@ -41,7 +43,12 @@ def lines(decision: Mapping[str, Any], places: Places, url: str) -> Iterator[str
     yield from policy(decision["policy"], places)
     answer = decision["answer"] or {}
     if told := " ".join(str(part) for part in (answer.get("status"), answer.get("reason")) if part):
-        yield row("answer", told)
+        yield row("answer", f"{told}; whoever speaks no HTTP is closed" if opaque else told)
+
+
+def is_opaque(decision: Mapping[str, Any]) -> bool:
+    """Whether there is nobody who could read an answer: what travels is bytes."""
+    return (decision["destination"] or {}).get("protocol") in {"tcp", "tls"}
 
 
 def balancing(found: Mapping[str, Any] | None) -> Iterator[str]:

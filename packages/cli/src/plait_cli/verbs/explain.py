@@ -9,7 +9,7 @@ import json
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -22,11 +22,24 @@ from plait_cli.output import Format, OutputOption, print_json
 from plait_cli.verbs.join_token import resolve
 
 
+class Request(NamedTuple):
+    """A request that nobody sends; headers as "name: value"."""
+
+    method: str
+    url: str
+    headers: list[str]
+    sni: str | None
+    """The server that a client of TLS asks for; None = the host of the URL."""
+
+
 def explain(
     method: Annotated[str, typer.Argument(help="GET, POST, …")],
     url: Annotated[str, typer.Argument(help="As the application would write it: http://reviews/reviews/7")],
     source: Annotated[str, typer.Option("--from", "-f", help="The Workload that asks, or its service account.")],
     header: Annotated[list[str] | None, typer.Option("--header", "-H", help="'name: value'; may be repeated.")] = None,
+    sni: Annotated[
+        str | None, typer.Option("--sni", metavar="NAME", help="The server that TLS asks for; else the URL's host.")
+    ] = None,
     directory: Annotated[
         Path | None, typer.Option("--dir", metavar="DIR", help="Ask the YAML of this folder, without a mesh.")
     ] = None,
@@ -39,7 +52,7 @@ def explain(
     for entry in headers:
         if ":" not in entry:
             raise Failure(f"header {entry!r} has no colon", "write -H 'x-tester: yes'", USAGE)
-    request = (method.upper(), url, headers)
+    request = Request(method.upper(), url, headers, sni)
     if directory is not None:
         decision, places = offline(directory, source, request)
     else:
@@ -53,20 +66,19 @@ def explain(
         render(decision, places, url)
 
 
-def live(api: Api, admin: Admin, workload: str, request: tuple[str, str, list[str]]) -> dict[str, Any]:
+def live(api: Api, admin: Admin, workload: str, request: Request) -> dict[str, Any]:
     """The decision of the sidecar, with the policy of the destination added from what that one's sidecar would hold."""
-    method, url, headers = request
-    decision = admin.explain(workload, method, url, headers)
+    decision = admin.explain(workload, request.method, request.url, request.headers, request.sni)
     known = {name_of(entry) for entry in api.workloads()}
     endpoint = next((entry["workload"] for entry in decision["endpoints"] if entry["workload"] in known), None)
     if decision["policy"] is None and endpoint is not None:
         both = api.resources(workload) + api.resources(endpoint)  # messages of protobuf merge when they are joined
-        whole = decide(both, workload, [method, url], headers)
+        whole = decide(both, workload, request)
         decision["policy"], decision["answer"] = whole["policy"], whole["answer"]
     return decision
 
 
-def offline(directory: Path, source: str, request: tuple[str, str, list[str]]) -> tuple[dict[str, Any], Places]:
+def offline(directory: Path, source: str, request: Request) -> tuple[dict[str, Any], Places]:
     """The decision by the YAML of a folder; refused while lint finds problems, since they would change it."""
     from plait_controlplane.lint import lint_directory, offline  # late: imports that other verbs do without
     from plait_controlplane.resources.workload import Workload
@@ -86,8 +98,7 @@ def offline(directory: Path, source: str, request: tuple[str, str, list[str]]) -
     ]
     if not found:
         raise Failure(f"no Workload or service account is named {source}", "--from takes one of the folder's Workloads")
-    method, url, headers = request
-    decision = decide(offline(world).change_set(1).SerializeToString(), found[0], [method, url], headers)
+    decision = decide(offline(world).change_set(1).SerializeToString(), found[0], request)
     places = {
         key: (stored.file, stored.document.place(("metadata", "name")).value[0])
         for key, stored in world.objects.items()
@@ -103,13 +114,14 @@ def places_of(api: Api) -> Places:
     }
 
 
-def decide(resources: bytes, workload: str, request: list[str], headers: list[str]) -> dict[str, Any]:
+def decide(resources: bytes, workload: str, request: Request) -> dict[str, Any]:
     """Asks the engine about a serialised ChangeSet."""
     with tempfile.NamedTemporaryFile(prefix="plait-", suffix=".resources") as file:
         file.write(resources)
         file.flush()
-        command = [locate("plait-proxy"), "decide", "--resources", file.name, "--from", workload, *request]
-        for header in headers:
+        command = [locate("plait-proxy"), "decide", "--resources", file.name, "--from", workload]
+        command += [request.method, request.url, *(["--sni", request.sni] if request.sni else [])]
+        for header in request.headers:
             command += ["-H", header]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
