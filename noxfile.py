@@ -145,7 +145,7 @@ def fuzz(session: nox.Session) -> None:
     session.chdir(ROOT / "packages/proxy")
     for target in sorted(path.stem for path in Path("fuzz/fuzz_targets").glob("*.rs")):
         limits = [f"-max_total_time={seconds}", "-max_len=2048"]
-        run(session, "cargo", "+nightly", "fuzz", "run", target, "--", *limits)
+        run(session, "cargo", "+nightly", "fuzz", "run", "--fuzz-dir", "fuzz", target, "--", *limits)
 
 
 @nox.session

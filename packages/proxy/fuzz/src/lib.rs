@@ -4,4 +4,6 @@
 //! `corpus/<function>/`. So the corpora run with every `cargo test`, without a fuzzer.
 
 pub mod client_hello;
+pub mod decide;
+pub mod discovery;
 pub mod http1;
