@@ -10,7 +10,7 @@ use plait_model::{Headers, ResponseHead};
 use crate::{
     heads::{Next, UPGRADED_HEADER, response_to_http2, write_response},
     io::Output,
-    reject::{REJECT_HEADER, Reject},
+    reject::{self, REJECT_HEADER, Reject},
     sink::Sink,
     source::Broken,
     websocket,
@@ -227,8 +227,8 @@ impl Answer {
     }
 
     /// The mesh answers itself: to an application in its words, to another proxy with `plait-reject` beside them.
-    pub(crate) async fn reject(&mut self, reject: &Reject, known_caller: bool) -> Result<(), Broken> {
-        let (head, body) = reject.answer(known_caller);
+    pub(crate) async fn reject(&mut self, reject: &Reject, known_caller: bool, form: reject::Form) -> Result<(), Broken> {
+        let (head, body) = reject.answer(known_caller, form);
         let length = body.len() as u64;
         let only = match &self.way {
             Way::Http1 { form, .. } => form.head_only,

@@ -16,7 +16,7 @@ use crate::{
     connection::{self, Speaks},
     heads::{Asked, read_request},
     outbound,
-    reject::Reject,
+    reject::{self, Reject},
     request,
     speakers::Speaker,
 };
@@ -151,7 +151,7 @@ async fn refuse(call: &mut Call, record: &mut Record, reason: Reason, detail: St
         let mut outcome = Outcome::begin(&telemetry, record);
         outcome.rejected(reason, None);
         let reject = Reject { detail, ..Reject::new(reason, call.worker.shared.world.load().generation) };
-        if call.answer.reject(&reject, true).await.is_err() {
+        if call.answer.reject(&reject, true, reject::Form::Text).await.is_err() {
             return;
         }
     }

@@ -19,7 +19,7 @@ use crate::{
     answer::{Answer, Reader},
     call::{Call, Storage, Wish},
     heads::{HeadError, Http2Asked, from_http2, other_protocol},
-    reject::Reject,
+    reject::{self, Reject},
     request,
     shared::Entry,
     source::Source,
@@ -192,5 +192,5 @@ async fn refuse(mut call: Call, error: &HeadError) {
     outcome.rejected(Reason::BadRequest, None);
     let reject = Reject { detail: error.to_string(), ..Reject::new(Reason::BadRequest, call.worker.shared.world.load().generation) };
     // When it cannot be sent either, the stream is reset by being dropped.
-    let _ = call.answer.reject(&reject, true).await;
+    let _ = call.answer.reject(&reject, true, reject::Form::Text).await;
 }

@@ -3,12 +3,35 @@
 
 use std::sync::Arc;
 
-use plait_model::{ObjectRef, Reason, ResponseHead, SpiffeId};
+use plait_model::{Headers, ObjectRef, Reason, ResponseHead, SpiffeId};
 
 /// Carries the stable code to applications.
 pub(crate) const REASON_HEADER: &str = "plait-reason";
 /// Carries a reject between proxies.
 pub(crate) const REJECT_HEADER: &str = "plait-reject";
+
+/// How an answer of the mesh is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Form {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs that ask for it.
+    Json,
+}
+
+impl Form {
+    /// What a caller's Accept asks for: JSON when it is named before any kind of text, as programs do and browsers do not.
+    pub(crate) fn accepted(headers: &Headers) -> Self {
+        let accept = headers.first("accept").and_then(|accept| std::str::from_utf8(accept).ok()).unwrap_or_default();
+        let kind = |range: &str| range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let wanted = accept
+            .split(',')
+            .map(kind)
+            .find(|kind| kind.starts_with("text/") || kind == "*/*" || kind == "application/json" || kind.ends_with("+json"));
+        if wanted.is_some_and(|kind| kind.ends_with("json")) { Self::Json } else { Self::Text }
+    }
+}
 
 /// Why the mesh answers instead of the destination.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,12 +58,15 @@ impl Reject {
         Self { reason, object: None, detail: String::new(), identity: None, generation, delivered: false, hint: String::new() }
     }
 
-    /// The answer for an application. A stranger without identity gets status and code, not the names.
-    pub(crate) fn answer(&self, known_caller: bool) -> (ResponseHead, String) {
-        let body = self.text(known_caller);
+    /// The answer for an application, as text or as JSON. A stranger without identity gets status and code, not the names.
+    pub(crate) fn answer(&self, known_caller: bool, form: Form) -> (ResponseHead, String) {
+        let (kind, body) = match form {
+            Form::Text => ("text/plain", self.text(known_caller)),
+            Form::Json => ("application/json", self.json(known_caller)),
+        };
         let mut head = ResponseHead { status: self.reason.status(), ..ResponseHead::default() };
         head.headers.append(REASON_HEADER.as_bytes(), self.reason.as_str().as_bytes());
-        head.headers.append(b"content-type", b"text/plain");
+        head.headers.append(b"content-type", kind.as_bytes());
         (head, body)
     }
 
@@ -78,6 +104,22 @@ impl Reject {
             }
         }
         Some(reject)
+    }
+
+    /// The same facts under stable names.
+    fn json(&self, known_caller: bool) -> String {
+        let mut facts = serde_json::Map::new();
+        facts.insert("reason".into(), self.reason.as_str().into());
+        if known_caller {
+            let mut put =
+                |name: &str, text: Option<String>| text.filter(|text| !text.is_empty()).map(|text| facts.insert(name.into(), text.into()));
+            put("object", self.object.as_ref().map(ToString::to_string));
+            put("detail", Some(self.detail.clone()));
+            put("why", Some(self.hint.clone()));
+            put("identity", self.identity.as_ref().map(ToString::to_string));
+            facts.insert("generation".into(), self.generation.into());
+        }
+        serde_json::Value::Object(facts).to_string() + "\n"
     }
 
     fn text(&self, known_caller: bool) -> String {
@@ -126,11 +168,38 @@ mod tests {
 
     #[test]
     fn a_known_caller_is_told_object_identity_and_generation() {
-        let (head, body) = denied().answer(true);
+        let (head, body) = denied().answer(true, Form::Text);
         assert_eq!((head.status, head.headers.first("plait-reason")), (403, Some(&b"policy_denied"[..])));
         for part in ["AuthorizationPolicy bookshop/ledger-clients", "spiffe://bookshop.example/ns/bookshop/sa/catalog", "Generation 42"] {
             assert!(body.contains(part), "{body}");
         }
+    }
+
+    #[test]
+    fn a_program_that_asks_for_json_gets_the_same_facts() {
+        let (head, body) = denied().answer(true, Form::Json);
+        assert_eq!(head.headers.first("content-type"), Some(&b"application/json"[..]));
+        let facts: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(facts["object"], "AuthorizationPolicy bookshop/ledger-clients");
+        assert_eq!((&facts["reason"], &facts["generation"]), (&"policy_denied".into(), &42.into()));
+        assert_eq!(denied().answer(false, Form::Json).1, "{\"reason\":\"policy_denied\"}\n");
+    }
+
+    #[test]
+    fn the_form_is_that_which_the_caller_accepts_first() {
+        for (accept, form) in [
+            ("application/json", Form::Json),
+            ("application/json, text/plain, */*", Form::Json),
+            ("application/problem+json;q=0.9", Form::Json),
+            ("text/html,application/json", Form::Text),
+            ("*/*", Form::Text),
+            ("image/png", Form::Text),
+        ] {
+            let mut headers = Headers::default();
+            headers.append(b"accept", accept.as_bytes());
+            assert_eq!(Form::accepted(&headers), form, "{accept}");
+        }
+        assert_eq!(Form::accepted(&Headers::default()), Form::Text);
     }
 
     #[test]
@@ -143,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_stranger_is_told_the_code_alone() {
-        assert_eq!(denied().answer(false).1, "policy_denied\n");
+        assert_eq!(denied().answer(false, Form::Text).1, "policy_denied\n");
     }
 
     #[test]

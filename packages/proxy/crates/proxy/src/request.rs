@@ -14,7 +14,7 @@ use crate::{
     onlooker::Onlooker,
     outbound::{self, Decided},
     plan::Plan,
-    reject::Reject,
+    reject::{Form, Reject},
 };
 
 /// Serves one request, upgrade or tunnel to its end. Whether the connection goes on is told by `Call::answer`.
@@ -113,7 +113,7 @@ async fn conclude(call: &mut Call, fault: Fault, outcome: &mut Outcome<'_>) {
             if !call.body.is_over() || call.worker.shared.drain.has_begun() {
                 call.answer.close();
             }
-            if call.answer.reject(&reject, known).await.is_err() {
+            if call.answer.reject(&reject, known, Form::accepted(&call.head.headers)).await.is_err() {
                 call.answer.abort();
             }
         }
