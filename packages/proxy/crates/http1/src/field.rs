@@ -65,11 +65,19 @@ pub struct Fields<'r, 'b> {
     pub(crate) chunked: bool,
     pub(crate) close: bool,
     pub(crate) keep_alive: bool,
+    pub(crate) idle_seconds: Option<u32>,
     pub(crate) upgrade_token: bool,
     pub(crate) upgrade: Option<&'b str>,
     pub(crate) expect_continue: bool,
     named: [&'b str; NAMED],
     named_len: usize,
+}
+
+/// `timeout=5` of a Keep-Alive field. What is no number is no promise.
+fn idle_seconds(value: &[u8]) -> Option<u32> {
+    let timeout =
+        |part: &str| part.trim().split_once('=').filter(|(name, _)| name.trim().eq_ignore_ascii_case("timeout"))?.1.trim().parse().ok();
+    std::str::from_utf8(value).ok()?.split(',').find_map(timeout)
 }
 
 /// Names that a Connection field may list; more is no honest peer.
@@ -108,7 +116,7 @@ impl<'r, 'b> Fields<'r, 'b> {
             6 if name.eq_ignore_ascii_case("expect") => self.expect(field.value)?,
             7 if name.eq_ignore_ascii_case("upgrade") => self.upgrade(field.value)?,
             10 if name.eq_ignore_ascii_case("connection") => self.connection(field.value)?,
-            10 if name.eq_ignore_ascii_case("keep-alive") => {}
+            10 if name.eq_ignore_ascii_case("keep-alive") => self.idle_seconds = idle_seconds(field.value),
             14 if name.eq_ignore_ascii_case("content-length") => self.content_length(field.value)?,
             16 if name.eq_ignore_ascii_case("proxy-connection") => {}
             17 if name.eq_ignore_ascii_case("transfer-encoding") => self.transfer_encoding(field.value)?,

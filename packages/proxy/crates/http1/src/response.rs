@@ -15,6 +15,8 @@ pub struct Response<'r, 'b> {
     pub length: Option<u64>,
     /// The connection may be used again after the body.
     pub keep_alive: bool,
+    /// How long its server keeps the connection when nothing is asked, where it says so.
+    pub idle_seconds: Option<u32>,
     /// The protocol that a 101 changed to.
     pub upgrade: Option<&'b str>,
     /// Length of the head.
@@ -58,6 +60,7 @@ pub fn parse_response<'r, 'b>(
         framing,
         length: fields.length,
         keep_alive: !fields.close && (minor_version == 1 || fields.keep_alive) && framing != Framing::UntilClose && clean,
+        idle_seconds: fields.idle_seconds,
         upgrade: fields.upgrade.filter(|_| fields.upgrade_token),
         head_len: end,
         fields,

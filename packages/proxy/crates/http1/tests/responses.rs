@@ -103,3 +103,23 @@ fn the_length_of_what_was_not_sent_is_kept() {
         assert_eq!((response.length, response.framing), (Some(5), Framing::None));
     }
 }
+
+#[test]
+fn how_long_the_server_keeps_the_connection_is_read_where_it_says_so() {
+    for (value, seconds) in [
+        ("timeout=5", Some(5)),
+        ("timeout=5, max=100", Some(5)),
+        ("max=100,Timeout = 7", Some(7)),
+        ("timeout=0", Some(0)),
+        ("max=100", None),
+        ("timeout", None),
+        ("timeout=-1", None),
+        ("timeout=99999999999", None),
+        ("", None),
+    ] {
+        let head = format!("HTTP/1.1 200 OK\r\nKeep-Alive: {value}\r\nContent-Length: 0\r\n\r\n");
+        let mut room = Room::default();
+        let response = parse_response(head.as_bytes(), "GET", &Limits::default(), &mut room).unwrap().unwrap();
+        assert_eq!(response.idle_seconds, seconds, "{value:?}");
+    }
+}

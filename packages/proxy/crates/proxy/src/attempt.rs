@@ -152,7 +152,7 @@ async fn bounded(call: &mut Call, plan: &Plan, tries: &mut Tries, outcome: &mut 
         call.head.headers.set(GRPC_TIMEOUT, left.as_bytes());
     }
     let ended = in_time(call, (plan, &hop), tries, outcome).await;
-    learn(call, plan, &hop, &ended);
+    learn(call, plan, &hop, (&ended, &tries.destination));
     ended
 }
 
@@ -166,7 +166,11 @@ fn admitted(plan: &Plan) -> Result<Option<Admitted<'_>>, Stop> {
 }
 
 /// What the end of a try says of its endpoint counts for the next picks.
-fn learn(call: &Call, plan: &Plan, hop: &Hop, ended: &Result<(), Stop>) {
+fn learn(call: &Call, plan: &Plan, hop: &Hop, (ended, destination): (&Result<(), Stop>, &Arc<str>)) {
+    if let Err(Stop::Failed(Failed { stale: true, .. })) = ended {
+        call.worker.pool.met_closing(hop.address, std::time::Instant::now());
+        call.worker.shared.telemetry.met_closing(destination);
+    }
     let (Target::Backend(backend), Some(endpoint)) = (&plan.target, &hop.endpoint) else { return };
     if let Some(good) = verdict::of(ended, &call.wish, &call.response)
         && outlier::note(backend, endpoint, good, call.worker.now_nanos())

@@ -131,7 +131,7 @@ pub(crate) async fn run(
     };
     outcome.status = call.response.status;
     if progress.whole.get() && response.said.keep_alive && !response.opened {
-        upstream::keep(&worker, hop, sink, response.body);
+        upstream::keep(&worker, hop, sink, response);
     }
     Ok(())
 }

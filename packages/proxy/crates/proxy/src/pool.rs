@@ -1,7 +1,12 @@
 //! Idle connections of HTTP/1.1, by address: those to the process beside us, to plaintext endpoints, and out of the mesh.
-//! One for each worker. Knows nothing of requests; connections to other proxies stand in `mesh::client`.
+//! Learns how long each server keeps an idle connection, and stays under it. One for each worker. Knows nothing of requests; connections to other proxies stand in `mesh::client`.
 
-use std::{cell::RefCell, collections::VecDeque, net::SocketAddr, time::Instant};
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use plait_model::Map;
 
@@ -9,51 +14,174 @@ use crate::io::{Input, Output};
 
 /// Idle connections kept for one address: more than that were needed at once by a burst that is over.
 const PER_ADDRESS: usize = 1024;
+/// A connection that was closed sooner says nothing: no server keeps them for so short, but one that restarts closes all.
+const SHORTEST: Duration = Duration::from_secs(1);
+/// What was learnt is forgotten after this: a server that restarted may keep them longer than it seemed.
+const LEARNT: Duration = Duration::from_secs(600);
 
 /// A connection of HTTP/1.1 between requests.
 #[derive(Debug)]
-pub(crate) struct Idle {
-    pub(crate) input: Input,
-    pub(crate) output: Output,
+struct Idle {
+    input: Input,
+    output: Output,
+    since: Instant,
     until: Instant,
+}
+
+/// All of one address.
+#[derive(Debug, Default)]
+struct Site {
+    idle: VecDeque<Idle>,
+    /// Idle connections are used no longer than this, until then.
+    learnt: Option<(Duration, Instant)>,
+    /// How long the connection had been idle that was taken last.
+    taken_after: Duration,
+}
+
+impl Site {
+    /// A connection that had been idle for so long was closed by its server.
+    fn learn(&mut self, idle_for: Duration, now: Instant) {
+        if idle_for < SHORTEST {
+            return;
+        }
+        let limit = self.limit(now).unwrap_or(idle_for).min(idle_for * 3 / 4);
+        self.learnt = Some((limit, now + LEARNT));
+    }
+
+    fn limit(&self, now: Instant) -> Option<Duration> {
+        self.learnt.filter(|(_, until)| *until > now).map(|(limit, _)| limit)
+    }
 }
 
 /// All of them.
 #[derive(Debug, Default)]
-pub(crate) struct Pool(RefCell<Map<SocketAddr, VecDeque<Idle>>>);
+pub(crate) struct Pool(RefCell<Map<SocketAddr, Site>>);
 
 impl Pool {
     /// One that is still open, the last used first, so that those beyond the need grow old.
-    pub(crate) fn take(&self, address: SocketAddr) -> Option<(Input, Output)> {
+    pub(crate) fn take(&self, address: SocketAddr, now: Instant) -> Option<(Input, Output)> {
         let mut all = self.0.borrow_mut();
-        let idle = all.get_mut(&address)?;
-        while let Some(last) = idle.pop_back() {
-            if last.input.is_quiet() {
+        let site = all.get_mut(&address)?;
+        while let Some(last) = site.idle.pop_back() {
+            let idle_for = now.saturating_duration_since(last.since);
+            if !last.input.is_quiet() {
+                site.learn(idle_for, now);
+            } else if last.until > now {
+                site.taken_after = idle_for;
                 return Some((last.input, last.output));
             }
         }
         None
     }
 
-    /// Keeps one for later.
-    pub(crate) fn put(&self, address: SocketAddr, input: Input, output: Output, until: Instant) {
+    /// Keeps one for later, at most for `allowed`.
+    pub(crate) fn put(&self, address: SocketAddr, (input, output): (Input, Output), allowed: Duration, now: Instant) {
         let mut all = self.0.borrow_mut();
-        let idle = all.entry(address).or_default();
-        if idle.len() < PER_ADDRESS {
-            idle.push_back(Idle { input, output, until });
+        let site = all.entry(address).or_default();
+        let until = now + site.limit(now).map_or(allowed, |limit| limit.min(allowed));
+        if site.idle.len() < PER_ADDRESS && until > now {
+            site.idle.push_back(Idle { input, output, since: now, until });
+        }
+    }
+
+    /// A request met a connection that was closing: the one taken last of that address.
+    pub(crate) fn met_closing(&self, address: SocketAddr, now: Instant) {
+        if let Some(site) = self.0.borrow_mut().get_mut(&address) {
+            site.learn(site.taken_after, now);
         }
     }
 
     /// Drops those that are too old or that the other side closed.
     pub(crate) fn sweep(&self, now: Instant) {
-        self.0.borrow_mut().retain(|_, idle| {
-            idle.retain(|one| one.until > now && one.input.is_quiet());
-            !idle.is_empty()
+        self.0.borrow_mut().retain(|_, site| {
+            let closed = site.idle.iter().filter(|one| one.until > now && !one.input.is_quiet());
+            // The youngest tells most: the older ones were closed before, and nobody looked.
+            if let Some(idle_for) = closed.map(|one| now.saturating_duration_since(one.since)).min() {
+                site.learn(idle_for, now);
+            }
+            site.idle.retain(|one| one.until > now && one.input.is_quiet());
+            !site.idle.is_empty() || site.limit(now).is_some()
         });
     }
 
     /// Drops all.
     pub(crate) fn clear(&self) {
         self.0.borrow_mut().clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::io::halves;
+
+    /// An open connection, and the server's end of it.
+    async fn connection(listener: &TcpListener) -> ((Input, Output), TcpStream) {
+        let (ours, theirs) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        (halves(ours.unwrap()), theirs.unwrap().0)
+    }
+
+    async fn closed(pool: &Pool, address: SocketAddr) {
+        let is_closed = || pool.0.borrow()[&address].idle.iter().all(|one| !one.input.is_quiet());
+        while !is_closed() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_closed_an_idle_connection_is_not_trusted_as_long_again() {
+        for by_sweep in [false, true] {
+            let (pool, listener) = (Pool::default(), TcpListener::bind("127.0.0.1:0").await.unwrap());
+            let (address, began, second) = (listener.local_addr().unwrap(), Instant::now(), Duration::from_secs(1));
+            let (ours, theirs) = connection(&listener).await;
+            pool.put(address, ours, 100 * second, began);
+            drop(theirs);
+            closed(&pool, address).await;
+            if by_sweep {
+                pool.sweep(began + 8 * second);
+            } else {
+                assert!(pool.take(address, began + 8 * second).is_none());
+            }
+            let later = began + 20 * second;
+            for (idle_for, usable) in [(5 * second, true), (6 * second, false)] {
+                let (ours, _theirs) = connection(&listener).await;
+                pool.put(address, ours, 100 * second, later);
+                assert_eq!(pool.take(address, later + idle_for).is_some(), usable, "{by_sweep} {idle_for:?}");
+            }
+            // It may have been a restart: that is forgotten.
+            let (ours, _theirs) = connection(&listener).await;
+            pool.sweep(began + LEARNT + 8 * second);
+            pool.put(address, ours, 100 * second, began + LEARNT + 8 * second);
+            assert!(pool.take(address, began + LEARNT + 98 * second).is_some());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_that_met_a_closing_connection_teaches_as_well_unless_all_were_closed_at_once() {
+        let second = Duration::from_secs(1);
+        for (idle_for, learnt) in [(4 * second, Some(3 * second)), (second / 2, None)] {
+            let (pool, listener) = (Pool::default(), TcpListener::bind("127.0.0.1:0").await.unwrap());
+            let (address, began) = (listener.local_addr().unwrap(), Instant::now());
+            let (ours, _theirs) = connection(&listener).await;
+            pool.put(address, ours, 100 * second, began);
+            assert!(pool.take(address, began + idle_for).is_some());
+            pool.met_closing(address, began + idle_for);
+            assert_eq!(pool.0.borrow()[&address].limit(began + idle_for), learnt);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_too_old_is_not_taken_and_what_has_no_time_not_kept() {
+        let (pool, listener) = (Pool::default(), TcpListener::bind("127.0.0.1:0").await.unwrap());
+        let (address, began, second) = (listener.local_addr().unwrap(), Instant::now(), Duration::from_secs(1));
+        for (allowed, idle_for, usable) in
+            [(2 * second, second, true), (2 * second, 2 * second, false), (Duration::ZERO, Duration::ZERO, false)]
+        {
+            let (ours, _theirs) = connection(&listener).await;
+            pool.put(address, ours, allowed, began);
+            assert_eq!(pool.take(address, began + idle_for).is_some(), usable, "{allowed:?} {idle_for:?}");
+        }
     }
 }

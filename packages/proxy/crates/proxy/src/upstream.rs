@@ -107,7 +107,7 @@ pub(crate) async fn open(worker: &Rc<Worker>, source: &Workload, hop: &Hop, fres
             .map(|stream| Upstream::Http2 { stream, proxy: Some(endpoint.clone()) })
     } else if hop.http2 {
         process(worker, hop).await.map(|stream| Upstream::Http2 { stream, proxy: None })
-    } else if let Some((input, output)) = (!fresh).then(|| worker.pool.take(hop.address)).flatten() {
+    } else if let Some((input, output)) = (!fresh).then(|| worker.pool.take(hop.address, Instant::now())).flatten() {
         return Ok(Upstream::Http1 { input, output, reused: true });
     } else {
         plain(hop).await
@@ -220,7 +220,7 @@ impl Awaited {
 }
 
 fn opened(body: Source) -> Arrived {
-    let said = Said { framing: Framing::UntilClose, length: None, keep_alive: false };
+    let said = Said { framing: Framing::UntilClose, length: None, keep_alive: false, idle_seconds: None };
     Arrived::Final(Box::new(Response { said, body, opened: true, reject: None }))
 }
 
@@ -259,8 +259,10 @@ async fn http1_head(
         match input.fill(limits.head_bytes).await {
             Ok(count) if count > 0 => {}
             ended => {
-                let detail = ended.err().map_or_else(|| "it closed the connection before its answer".to_owned(), |error| error.to_string());
-                return Err(Failed { stale: reused && nothing_yet, ..broke(Reason::UpstreamReset, detail) });
+                let stale = reused && nothing_yet;
+                let closed = if stale { "the idle connection as the request came" } else { "the connection before its answer" };
+                let detail = ended.err().map_or_else(|| format!("it closed {closed}"), |error| error.to_string());
+                return Err(Failed { stale, ..broke(Reason::UpstreamReset, detail) });
             }
         }
     }
@@ -298,7 +300,7 @@ async fn http2_head(response: &mut ResponseFuture, asked: Outgoing<'_>, head: &m
         Some(length) => Framing::Length(length),
         None => Framing::Chunked,
     };
-    let said = Said { framing, length, keep_alive: true };
+    let said = Said { framing, length, keep_alive: true, idle_seconds: None };
     Ok(Arrived::Final(Box::new(Response { said, body: Source::http2(body), opened: false, reject })))
 }
 
@@ -321,12 +323,15 @@ pub(crate) fn broke(error: &Broken, generation: u64) -> Failed {
 }
 
 /// Puts a connection of HTTP/1.1 back, when its last exchange was whole.
-pub(crate) fn keep(worker: &Worker, hop: &Hop, sink: Sink, body: Source) {
+pub(crate) fn keep(worker: &Worker, hop: &Hop, sink: Sink, response: Response) {
+    let Response { said, body, .. } = response;
     if let (Sink::Http1(sink), Source::Http1(body)) = (sink, body)
         && body.input.buffer.is_empty()
         && !worker.shared.drain.has_begun()
     {
-        worker.pool.put(hop.address, body.input, sink.output, Instant::now() + hop.idle_timeout.min(FOR_EVER));
+        // A request takes a moment to get there: what its server keeps for so long is used for a second less.
+        let told = said.idle_seconds.map_or(FOR_EVER, |seconds| Duration::from_secs(seconds.saturating_sub(1).into()));
+        worker.pool.put(hop.address, (body.input, sink.output), hop.idle_timeout.min(told).min(FOR_EVER), Instant::now());
     }
 }
 

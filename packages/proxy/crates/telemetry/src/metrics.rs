@@ -54,6 +54,8 @@ metrics! {
         "Requests and opaque connections that the mesh answered or ended itself."
     RETRIES "plait_retries_total" Counter ["destination"]
         "Attempts of requests but the first."
+    MET_CLOSING "plait_closing_connections_total" Counter ["destination"]
+        "Requests that met an idle connection which its server was closing."
     MIRRORED "plait_mirrored_requests_total" Counter ["backend" "outcome"]
         "Copies of requests for mirror backends."
     EJECTIONS "plait_ejections_total" Counter ["backend"]

@@ -22,13 +22,15 @@ use crate::{
 pub(crate) fn page(telemetry: &Telemetry) -> String {
     let mut page = Page::default();
     requests(&mut page, telemetry);
-    for (metric, series) in [(&metrics::RETRIES, telemetry.retries.all()), (&metrics::MIRRORED, telemetry.mirrors.all())] {
+    let counted = [
+        (&metrics::RETRIES, telemetry.retries.all()),
+        (&metrics::MET_CLOSING, telemetry.met_closing.all()),
+        (&metrics::MIRRORED, telemetry.mirrors.all()),
+        (&metrics::EJECTIONS, telemetry.ejections.all()),
+    ];
+    for (metric, series) in counted {
         page.counters(metric, in_order(series).iter().map(|series| (&*series.labels, series.counters.load(Relaxed))));
     }
-    page.counters(
-        &metrics::EJECTIONS,
-        in_order(telemetry.ejections.all()).iter().map(|series| (&*series.labels, series.counters.load(Relaxed))),
-    );
     connections(&mut page, &in_order(telemetry.connections.all()));
     let mut denials = telemetry.dry_runs.all();
     denials.sort();

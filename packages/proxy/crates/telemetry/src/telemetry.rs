@@ -32,6 +32,7 @@ pub struct Telemetry {
     pub(crate) requests: Requests,
     pub(crate) connections: Connections,
     pub(crate) retries: Retries,
+    pub(crate) met_closing: Retries,
     pub(crate) mirrors: Mirrors,
     pub(crate) ejections: Ejections,
     pub(crate) dry_runs: DryRuns,
@@ -56,6 +57,7 @@ impl Telemetry {
             requests: Requests::new(),
             connections: Connections::new(),
             retries: Retries::new(),
+            met_closing: Retries::new(),
             mirrors: Mirrors::new(),
             ejections: Ejections::new(),
             dry_runs: DryRuns::default(),
@@ -92,6 +94,11 @@ impl Telemetry {
     /// A request to `destination` is tried once more.
     pub fn retried(&self, destination: &Arc<str>) {
         self.retries.series(&RetryLabels(destination.clone())).counters.fetch_add(1, Relaxed);
+    }
+
+    /// A request for `destination` met an idle connection that its server was closing.
+    pub fn met_closing(&self, destination: &Arc<str>) {
+        self.met_closing.series(&RetryLabels(destination.clone())).counters.fetch_add(1, Relaxed);
     }
 
     /// An endpoint of `backend`, "namespace/service:port", was ejected because it answered badly.

@@ -46,6 +46,7 @@ fn what_the_application_sets_is_shown() {
     telemetry.retried(&"shop/reviews".into());
     telemetry.mirrored(&"shop/shadow:80".into(), Mirrored::TooLarge);
     telemetry.ejected(&"shop/reviews:80".into());
+    telemetry.met_closing(&"shop/reviews".into());
     let page = Page::parse(&telemetry.render());
     for (series, value) in [
         ("plait_generation", 42.0),
@@ -54,6 +55,7 @@ fn what_the_application_sets_is_shown() {
         (r#"plait_policy_dry_run_total{policy="shop/readers",workload="shop/web",verdict="denied"}"#, 2.0),
         (r#"plait_retries_total{destination="shop/reviews"}"#, 1.0),
         (r#"plait_mirrored_requests_total{backend="shop/shadow:80",outcome="too_large"}"#, 1.0),
+        (r#"plait_closing_connections_total{destination="shop/reviews"}"#, 1.0),
         (r#"plait_ejections_total{backend="shop/reviews:80"}"#, 1.0),
         (concat!(r#"plait_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""}"#), 1.0),
     ] {
@@ -96,6 +98,7 @@ fn one_of_everything(telemetry: &Telemetry, name: &Arc<str>) {
     telemetry.retried(name);
     telemetry.mirrored(name, Mirrored::Failed);
     telemetry.ejected(name);
+    telemetry.met_closing(name);
     telemetry.set_certificate(name, Some(SystemTime::UNIX_EPOCH));
 }
 

@@ -19,6 +19,8 @@ pub(crate) struct Asked {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Said {
     pub(crate) framing: Framing,
+    /// How long its server keeps an idle connection, where it says so.
+    pub(crate) idle_seconds: Option<u32>,
     /// Content-Length as sent, also where there is no body (HEAD, 304).
     pub(crate) length: Option<u64>,
     pub(crate) keep_alive: bool,
@@ -54,7 +56,8 @@ pub(crate) fn read_response(response: &Response<'_, '_>, head: &mut ResponseHead
     head.status = response.status;
     fields(response.fields.end_to_end(), &mut head.headers);
     // A 204 has no body and must not tell the length of one (RFC 9110, 8.6).
-    Said { framing: response.framing, length: response.length.filter(|_| response.status != 204), keep_alive: response.keep_alive }
+    let length = response.length.filter(|_| response.status != 204);
+    Said { framing: response.framing, length, keep_alive: response.keep_alive, idle_seconds: response.idle_seconds }
 }
 
 fn fields<'b>(all: impl Iterator<Item = plait_http1::Field<'b>>, headers: &mut Headers) {

@@ -163,3 +163,52 @@ async fn pipelined_requests_are_answered_in_order() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_connection_is_kept_for_less_than_its_server_keeps_it() {
+    for way in Way::ALL {
+        for (told, reused) in [("timeout=60, max=100", true), ("max=5", true), ("timeout=1", false), ("timeout=0", false)] {
+            let stage = Stage::new(way).await;
+            let origin = stage.origin("reviews-1");
+            let mut caller = stage.caller_connects().await;
+            caller.sends("GET /1 HTTP/1.1\r\nhost: reviews\r\n\r\n").await;
+            let mut first = origin.accept().await;
+            first.request().await;
+            first.sends(&format!("HTTP/1.1 200 OK\r\nkeep-alive: {told}\r\ncontent-length: 2\r\n\r\nok")).await;
+            assert_eq!(caller.response().await.field("keep-alive"), None, "{way:?} {told}: it is between the server and its proxy");
+            caller.sends("GET /2 HTTP/1.1\r\nhost: reviews\r\n\r\n").await;
+            if reused {
+                first.request().await;
+            } else {
+                first.is_closed().await;
+                origin.accept().await.request().await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_meets_a_closing_connection_is_counted_and_told_so() {
+    let stage = Stage::new(Way::Hop).await;
+    let origin = stage.origin("reviews-1");
+    let mut caller = stage.caller_connects().await;
+    for (request, status) in [("GET / HTTP/1.1", 200), ("POST / HTTP/1.1\r\ncontent-length: 0", 502)] {
+        caller.sends("GET /first HTTP/1.1\r\nhost: reviews\r\n\r\n").await;
+        let mut process = origin.accept().await;
+        process.request().await;
+        process.sends("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+        assert_eq!(caller.response().await.status(), 200);
+        caller.sends(&format!("{request}\r\nhost: reviews\r\n\r\n")).await;
+        process.request().await;
+        drop(process);
+        if status == 200 {
+            let mut process = origin.accept().await;
+            process.request().await;
+            process.sends("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n").await;
+        }
+        let answer = caller.response().await;
+        assert_eq!(answer.status(), status);
+        assert_eq!(answer.text().contains("it closed the idle connection as the request came"), status == 502, "{answer}");
+    }
+    stage.web.counts("plait_closing_connections_total", &["destination=\"shop/reviews\""], 2.0).await;
+}
