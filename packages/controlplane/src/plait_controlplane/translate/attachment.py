@@ -109,6 +109,12 @@ def _check_ports(
         advice = "attach one of them to another port"
         message = f"Conflicted: on Service {name} {who}, and this {route.kind} gives way to it there; {advice}"
         yield stored.problem(path, message, "error" if everywhere else "note")
+    beside = [won[place] for place in places if route.kind == won[place].kind == "TCPRoute" and won[place] is not route]
+    for other in sorted({full_name(other.metadata) for other in beside}):
+        message = (
+            f"TCPRoute {other} takes every connection to Service {name} before this one: it is older, or first by name"
+        )
+        yield stored.problem(path, message, "note")
 
 
 def _list(ports: list[int]) -> str:

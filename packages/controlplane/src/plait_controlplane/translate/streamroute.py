@@ -37,7 +37,7 @@ def translate_stream_route(world: World, route: TCPRoute | TLSRoute, won: Winner
 def check_stream_route(
     world: World, stored: StoredObject, route: TCPRoute | TLSRoute, won: Winners
 ) -> Iterator[Problem]:
-    """Parents and backends; and a TCPRoute beside an older one, which takes every connection."""
+    """Parents and backends."""
     yield from check_parents(world, stored, route, won)
     for index, rule in enumerate(route.spec.rules):
         yield from check_backends(world, stored, ("spec", "rules", index), rule.backend_refs, "is closed")
