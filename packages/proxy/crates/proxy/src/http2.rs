@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::{
     answer::{Answer, Reader},
     call::{Call, Storage, Wish},
+    flood::{Credit, Watched},
     heads::{HeadError, Http2Asked, from_http2, other_protocol},
     reject::{self, Reject},
     request,
@@ -40,6 +41,10 @@ const RESETS: usize = 100;
 /// What small frames may cost that were received and not read yet, as h2 counts it: 256 bytes for each, less what it holds. Whoever exceeds it
 /// loses the connection with all its streams, so there must be room for the small frames of many slow readers.
 pub(crate) const SMALL_FRAMES: usize = 64 << 20;
+/// Fields that another proxy and its filters may have added to those that it let pass.
+const ADDED: usize = 32;
+/// A peer that floods us is told so for this long.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// Storage kept for the next streams of a connection.
 const SPARE: usize = 64;
 
@@ -69,27 +74,37 @@ impl Party {
 
 /// Serves a connection to its end. It ends by itself, by a drain, or when `expired` resolves: streams under way go on to their end.
 pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, party: Party, expired: impl Future<Output = ()>) {
+    let credit = Credit::new();
+    let resets = if party.proxy.is_some() { STREAMS as usize } else { RESETS };
     let handshake = Builder::new()
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(STREAMS)
         .max_concurrent_reset_streams(RESETS)
-        .max_pending_accept_reset_streams(RESETS)
+        .max_pending_accept_reset_streams(resets)
+        .max_local_error_reset_streams(Some(RESETS))
         .max_header_list_size(party.worker.limits().head_bytes as u32)
         .max_send_buffer_size(STREAM_WINDOW as usize)
         .enable_connect_protocol()
         .data_frame_budget(SMALL_FRAMES)
-        .handshake(stream);
+        .handshake(Watched::new(stream, credit.clone()));
     if let Ok(Ok(connection)) = tokio::time::timeout(HANDSHAKE, handshake).await {
-        accept(connection, party, expired).await;
+        accept(connection, party, &credit, expired).await;
     }
 }
 
-async fn accept<S: AsyncRead + AsyncWrite + Unpin>(mut connection: Connection<S, Bytes>, party: Party, expired: impl Future<Output = ()>) {
+async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
+    mut connection: Connection<S, Bytes>,
+    party: Party,
+    credit: &Rc<Credit>,
+    expired: impl Future<Output = ()>,
+) {
     let closing = async {
         tokio::select! {
             () = party.worker.shared.drain.begun() => {}
             () = expired => {}
+            // Requests under way are not those that were taken back.
+            () = credit.restless() => {}
         }
     };
     let mut closing = std::pin::pin!(closing);
@@ -103,17 +118,30 @@ async fn accept<S: AsyncRead + AsyncWrite + Unpin>(mut connection: Connection<S,
                 connection.graceful_shutdown();
                 continue;
             }
+            () = credit.spent() => {
+                connection.abrupt_shutdown(Code::ENHANCE_YOUR_CALM);
+                // Whoever does not read it is left all the same.
+                let _ = tokio::time::timeout(FAREWELL, poll_fn(|cx| connection.poll_closed(cx))).await;
+                return;
+            }
         };
         let Some(Ok((request, respond))) = next else { return };
         if let Some(entry) = &party.proxy {
             entry.request();
         }
-        party.worker.spawn(stream(request, respond, party.refreshed(), spare.clone()));
+        let common = (spare.clone(), credit.clone());
+        party.worker.spawn(stream(request, respond, party.refreshed(), common));
     }
 }
 
 /// Serves one stream. `spare`: storage of the connection's streams that have ended.
-async fn stream(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, party: Party, spare: Rc<RefCell<Vec<Storage>>>) {
+async fn stream(
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    party: Party,
+    (spare, credit): (Rc<RefCell<Vec<Storage>>>, Rc<Credit>),
+) {
+    let began = credit.request();
     let (mut parts, body) = request.into_parts();
     let token = parts.extensions.remove::<Token>();
     let body = Source::http2(body);
@@ -154,6 +182,10 @@ async fn stream(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, 
         None => Wish::Answer { framing: framing(&call.body, asked.length), expects_continue: false },
     };
     request::serve(&mut call, &mut record).await;
+    // Another proxy carries the requests of many, who must not pay for one that floods: it turns that one away itself.
+    if proxy.is_none() && call.answer.is_aborted() && record.reason.is_none() {
+        credit.taken_back(began);
+    }
     let mut spare = spare.borrow_mut();
     if spare.len() < SPARE {
         spare.push(call.retire(record));
@@ -169,6 +201,10 @@ fn asked(parts: &mut http::request::Parts, tunnel: bool, from_proxy: bool, call:
         parts.uri = http::Uri::from_parts(uri).map_err(|_| HeadError::Target)?;
     }
     let asked = from_http2(parts, &mut call.head, from_proxy)?;
+    let (count, most) = (call.head.headers.len(), call.worker.limits().headers + if from_proxy { ADDED } else { 0 });
+    if count > most {
+        return Err(HeadError::TooMany(count, most));
+    }
     if parts.method == Method::CONNECT && !tunnel {
         // An upgrade: to the process it is the GET that asked for it.
         call.head.method = Method::GET;
@@ -189,8 +225,9 @@ async fn refuse(mut call: Call, error: &HeadError) {
     let telemetry = call.worker.shared.telemetry.clone();
     let mut record: Record = call.record(Protocol::Http2);
     let mut outcome = Outcome::begin(&telemetry, &mut record);
-    outcome.rejected(Reason::BadRequest, None);
-    let reject = Reject { detail: error.to_string(), ..Reject::new(Reason::BadRequest, call.worker.shared.world.load().generation) };
+    let reason = if matches!(error, HeadError::TooMany(..)) { Reason::HeadTooLarge } else { Reason::BadRequest };
+    outcome.rejected(reason, None);
+    let reject = Reject { detail: error.to_string(), ..Reject::new(reason, call.worker.shared.world.load().generation) };
     // When it cannot be sent either, the stream is reset by being dropped.
     let _ = call.answer.reject(&reject, true, reject::Form::Text).await;
 }

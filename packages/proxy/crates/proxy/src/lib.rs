@@ -8,6 +8,7 @@ mod call;
 mod connection;
 mod exchange;
 mod failed;
+mod flood;
 mod heads;
 mod hop;
 mod http1;

@@ -68,7 +68,8 @@ impl Proxy {
                 }
             });
         };
-        let thread = Some(thread::spawn(work));
+        // Named, so that a test can tell what its proxies spend.
+        let thread = Some(thread::Builder::new().name("proxy".to_owned()).spawn(work).unwrap());
         let (resources, demands) = (Mutex::default(), tokio::sync::Mutex::new(demands));
         Self { shared, log, resources, demands, clock, running, stop: Some(stop), thread }
     }

@@ -3,7 +3,7 @@
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri,
-    header::{CONTENT_LENGTH, HOST},
+    header::{CONTENT_LENGTH, COOKIE, HOST},
     uri::PathAndQuery,
 };
 use plait_model::{Headers, RequestHead, ResponseHead, canonical_path, split_authority};
@@ -110,8 +110,14 @@ fn fields_to_http2(headers: &Headers, length: Option<u64>) -> Result<HeaderMap, 
 }
 
 fn fields_from_http2(fields: &HeaderMap, headers: &mut Headers) -> Option<u64> {
-    for (name, value) in fields.iter().filter(|(name, _)| !name.as_str().starts_with(OURS) && *name != HOST && *name != CONTENT_LENGTH) {
+    let apart = |name: &HeaderName| *name == HOST || *name == CONTENT_LENGTH || *name == COOKIE;
+    for (name, value) in fields.iter().filter(|(name, _)| !name.as_str().starts_with(OURS) && !apart(name)) {
         headers.append(name.as_str().as_bytes(), value.as_bytes());
+    }
+    // RFC 9113, 8.2.3: they may come in crumbs, which outside HTTP/2 would be cookies that only the first reader sees.
+    let crumbs: Vec<&[u8]> = fields.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if !crumbs.is_empty() {
+        headers.append(COOKIE.as_str().as_bytes(), &crumbs.join(&b"; "[..]));
     }
     // h2 has checked that it is a number, and that the body keeps to it.
     fields.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok())

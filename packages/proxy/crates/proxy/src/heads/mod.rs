@@ -35,6 +35,8 @@ pub(crate) enum HeadError {
     Protocol,
     #[error("the field {0:?} cannot be sent")]
     Field(String),
+    #[error("it has {0} fields, and {1} are allowed")]
+    TooMany(usize, usize),
     #[error("plait-port must be there once and name a port")]
     Port,
 }
