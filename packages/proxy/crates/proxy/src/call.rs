@@ -7,7 +7,15 @@ use plait_http1::Framing;
 use plait_model::{DestinationKey, Peer, Protocol, RequestHead, ResponseHead, Workload};
 use plait_telemetry::{Direction, Record};
 
-use crate::{answer::Answer, heads::write_request, onlooker::Onlooker, pump::Kept, source::Source, speakers::FirstWord, worker::Worker};
+use crate::{
+    answer::Answer,
+    heads::{Next, write_request},
+    onlooker::Onlooker,
+    pump::Kept,
+    source::Source,
+    speakers::FirstWord,
+    worker::Worker,
+};
 
 /// One request on its way.
 #[derive(Debug)]
@@ -109,8 +117,14 @@ impl Call {
     /// What was read as a request of HTTP goes to a port that speaks something else: head and all that follows are bytes.
     pub(crate) fn tunnel_the_rest(&mut self) {
         let mut head = Vec::new();
-        write_request(&mut head, &self.head, self.wish.framing(), None);
-        self.kept.push(&head);
+        let next = match &self.wish {
+            Wish::Upgrade(protocol) => Next::Upgraded(protocol),
+            // Nobody else will tell the far end that its answer must end with the connection.
+            Wish::Answer { .. } | Wish::Tunnel if self.answer.closes() => Next::Closed,
+            Wish::Answer { .. } | Wish::Tunnel => Next::GoesOn,
+        };
+        write_request(&mut head, &self.head, self.wish.framing(), next);
+        self.kept.begin_with(&head);
         self.wish = Wish::Tunnel;
         self.body.restart(Framing::UntilClose);
         self.answer.tunnel_silently();

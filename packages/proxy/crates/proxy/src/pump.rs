@@ -47,6 +47,12 @@ impl Kept {
         }
     }
 
+    /// Adds what was read already and must be sent: as much as it is.
+    pub(crate) fn begin_with(&self, data: &[u8]) {
+        self.limit.set(self.limit.get().max(data.len()));
+        self.push(data);
+    }
+
     /// All that was sent so far; `None` when it was too much.
     pub(crate) fn whole(&self) -> Option<Bytes> {
         self.is_whole().then(|| Bytes::copy_from_slice(&self.bytes.borrow()))

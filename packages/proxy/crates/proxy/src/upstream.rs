@@ -19,7 +19,7 @@ use plait_model::{Endpoint, Reason, RequestHead, ResponseHead, Workload};
 use crate::{
     call::Wish,
     failed::Failed,
-    heads::{Said, UPGRADED_HEADER, read_response, response_from_http2, to_http2, write_request},
+    heads::{Next, Said, UPGRADED_HEADER, read_response, response_from_http2, to_http2, write_request},
     hop::Hop,
     io::{Input, Output, halves},
     mesh,
@@ -158,12 +158,12 @@ impl Upstream {
                 Ok(Begun { sink: Sink::http1(output, Framing::UntilClose), awaited: Awaited::Bytes(Some(input)), _busy: None })
             }
             Self::Http1 { input, mut output, reused } => {
-                let upgrade = match asked.wish {
-                    Wish::Upgrade(protocol) => Some(&**protocol),
-                    Wish::Answer { .. } | Wish::Tunnel => None,
+                let next = match asked.wish {
+                    Wish::Upgrade(protocol) => Next::Upgraded(protocol),
+                    Wish::Answer { .. } | Wish::Tunnel => Next::GoesOn,
                 };
                 let framing = asked.wish.framing();
-                write_request(output.pending(), asked.head, framing, upgrade);
+                write_request(output.pending(), asked.head, framing, next);
                 Ok(Begun { sink: Sink::http1(output, framing), awaited: Awaited::Http1 { input: Some(input), reused }, _busy: None })
             }
             Self::Http2 { stream: Stream { mut sender, busy }, proxy } => {

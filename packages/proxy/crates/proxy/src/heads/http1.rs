@@ -67,7 +67,7 @@ fn fields<'b>(all: impl Iterator<Item = plait_http1::Field<'b>>, headers: &mut H
 }
 
 /// Appends a request for a server of HTTP/1.1.
-pub(crate) fn write_request(out: &mut Vec<u8>, head: &RequestHead, framing: Framing, upgrade: Option<&str>) {
+pub(crate) fn write_request(out: &mut Vec<u8>, head: &RequestHead, framing: Framing, next: Next<'_>) {
     let path = if head.method == Method::CONNECT { head.authority.as_str() } else { head.path.as_str() };
     match &head.query {
         None => write_request_line(out, head.method.as_str(), path, &head.authority),
@@ -77,11 +77,11 @@ pub(crate) fn write_request(out: &mut Vec<u8>, head: &RequestHead, framing: Fram
         write_field(out, name, value);
     }
     write_framing(out, framing);
-    write_upgrade(out, upgrade);
+    write_next(out, next);
     write_head_end(out);
 }
 
-/// What becomes of a connection after a response.
+/// What becomes of a connection after a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next<'p> {
     /// It goes on, as everybody expects.
@@ -105,19 +105,19 @@ pub(crate) fn write_response(out: &mut Vec<u8>, head: &ResponseHead, framing: Fr
         (Framing::None, Some(length)) => write_framing(out, Framing::Length(length)),
         _ => write_framing(out, framing),
     }
+    write_next(out, next);
+    write_head_end(out);
+}
+
+fn write_next(out: &mut Vec<u8>, next: Next<'_>) {
     match next {
         Next::GoesOn => {}
         Next::KeptAlive => write_field(out, "connection", b"keep-alive"),
         Next::Closed => write_field(out, "connection", b"close"),
-        Next::Upgraded(protocol) => write_upgrade(out, Some(protocol)),
-    }
-    write_head_end(out);
-}
-
-fn write_upgrade(out: &mut Vec<u8>, upgrade: Option<&str>) {
-    if let Some(protocol) = upgrade {
-        write_field(out, "connection", b"upgrade");
-        write_field(out, "upgrade", protocol.as_bytes());
+        Next::Upgraded(protocol) => {
+            write_field(out, "connection", b"upgrade");
+            write_field(out, "upgrade", protocol.as_bytes());
+        }
     }
 }
 
@@ -133,7 +133,7 @@ mod tests {
         let (mut head, mut upgrade) = (RequestHead::default(), None);
         let asked = read_request(&parsed, &mut head, &mut upgrade)?;
         let mut out = Vec::new();
-        write_request(&mut out, &head, asked.framing, upgrade.as_deref());
+        write_request(&mut out, &head, asked.framing, upgrade.as_deref().map_or(Next::GoesOn, Next::Upgraded));
         Ok(String::from_utf8(out).unwrap())
     }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // clippy's own exemption ends at #[test] functions; helpers beside them are tests too
 
 mod balancing;
+mod bodies;
 mod broken;
 mod closing;
 mod deadlines;
@@ -10,6 +11,7 @@ mod drain;
 mod exchange;
 mod framing;
 mod grpc;
+mod identities;
 mod interim;
 mod limits;
 mod messages;
@@ -22,4 +24,5 @@ mod routes;
 mod speakers;
 mod streams;
 mod targets;
+mod timeouts;
 mod upgrades;

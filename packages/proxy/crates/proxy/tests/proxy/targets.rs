@@ -1,6 +1,7 @@
 //! Where a call goes: by absolute form, by Host, by CONNECT, by the local port that it came to.
 
-use plait_testkit::{Message, Origin, Peer, Stage, Way};
+use plait_testkit::{Message, Origin, Peer, Sent, Stage, Way};
+use plait_wire as wire;
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
@@ -202,6 +203,32 @@ async fn a_request_to_a_port_that_speaks_something_else_is_passed_on_as_bytes() 
         caller.reads("anything at all").await;
         process.says_goodbye().await;
         caller.is_closed().await;
+    }
+}
+
+#[tokio::test]
+async fn such_a_request_loses_nothing_that_its_answer_depends_on() {
+    let large = format!("x-large: {}\r\n", "a".repeat(3000));
+    for (fields, arrives) in [
+        ("HTTP/1.1\r\nhost: ledger:7000\r\n", ""),
+        ("HTTP/1.0\r\nhost: ledger:7000\r\n", "connection: close\n"),
+        ("HTTP/1.1\r\nhost: ledger:7000\r\nconnection: close\r\n", "connection: close\n"),
+        ("HTTP/1.1\r\nhost: ledger:7000\r\nconnection: upgrade\r\nupgrade: x\r\n", "connection: upgrade\n"),
+        // More than the mesh keeps of a body: of this all is needed.
+        (&*format!("HTTP/1.1\r\nhost: ledger:7000\r\n{large}"), ""),
+    ] {
+        let stage = Stage::new(Way::Hop).await;
+        let limits = wire::ProxyLimits { buffered_bytes: 100, ..wire::ProxyLimits::default() };
+        stage.apply(vec![wire::Mesh { limits: Some(limits), ..stage.mesh() }.resource()]).await;
+        let mut caller = stage.caller_connects().await;
+        caller.sends(&format!("GET /a {fields}\r\nand more")).await;
+        let mut process = stage.origin("ledger-1").accept().await;
+        let request = process.request().await;
+        let expected = format!("GET /a HTTP/1.1\n{arrives}host: ledger:7000");
+        assert!(request.to_string().starts_with(&expected), "{fields:?}: {request}");
+        assert_eq!(request.field("upgrade").is_some(), fields.contains("upgrade"));
+        assert_eq!(request.field("x-large").map(str::len), fields.contains("x-large").then_some(3000));
+        process.reads("and more").await;
     }
 }
 
