@@ -228,3 +228,36 @@ impl Http2Sink {
         Ok(self.stream.send_trailers(crate::heads::trailers_to_http2(trailers))?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::{Request, Response};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn small_pieces_for_a_peer_that_does_not_read_are_held_back_too() {
+        let (near, far) = tokio::io::duplex(1 << 20);
+        // It takes any number of small frames, too.
+        let mut builder = h2::client::Builder::new();
+        builder.data_frame_budget(1 << 30);
+        let (client, server) = tokio::join!(builder.handshake::<_, Bytes>(near), h2::server::handshake(far));
+        let ((mut asks, connection), mut server) = (client.unwrap(), server.unwrap());
+        tokio::spawn(connection);
+        // The answer is never read: its window is never opened again.
+        let (_answer, _body) = asks.send_request(Request::get("http://a/").body(()).unwrap(), true).unwrap();
+        let (_, mut respond) = server.accept().await.unwrap().unwrap();
+        let mut sink = Sink::http2(respond.send_response(Response::new(()), false).unwrap(), false);
+        tokio::spawn(async move { server.accept().await });
+        let piece = Bytes::from_static(&[7; 100]);
+        let mut taken = 0;
+        while let Ok(sent) = tokio::time::timeout(Duration::from_millis(200), sink.bytes(piece.clone(), false)).await {
+            sent.unwrap();
+            taken += piece.len();
+            assert!(taken <= 65_535 + 2 * UNASKED, "nothing held it back");
+        }
+        assert!(taken >= 65_535 - piece.len(), "the window was not used: {taken}");
+    }
+}
