@@ -13,7 +13,21 @@ from shop import Shop, alive, until
 pytestmark = pytest.mark.fault
 
 
+# What reached a process that then died may have been done: only the user can say that it is asked for again.
+RETRIES = """
+apiVersion: plait.dev/v1alpha1
+kind: TrafficPolicy
+metadata: {name: stock, namespace: shop}
+spec:
+  targetRefs: [{group: "", kind: Service, name: stock}]
+  retries: {attempts: 2, backoff: 25ms}
+"""
+
+
 def test_a_process_that_dies_costs_no_request(own_shop: Shop) -> None:
+    before = own_shop.generation()
+    own_shop.write("retries.yaml", RETRIES)
+    until(lambda: own_shop.generation() > before and own_shop.current(), "retries are in force")
     with Load(own_shop.ports["web_out"], "http://stock/") as load:
         until(lambda: load.answered_by("stock-1"), "stock-1 answers")
         own_shop.applications["stock_1"].kill()

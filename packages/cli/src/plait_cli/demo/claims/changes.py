@@ -13,8 +13,6 @@ CHANGES_PER_SECOND = 10
 LIVE_SECONDS = 5.0
 POLL_SECONDS = 0.005
 SHARES = 41
-# A machine that is busy with other things may hold up single ones.
-MOST_LATE = 0.01
 
 TESTERS = """    - name: testers
       matches:
@@ -69,12 +67,14 @@ async def route_changes(stage: Stage, length: Length) -> Result:
         stage.edit("routes.yaml", original)
     calls = await stage.since(began, 1.0)
     strays = sum(call.kind == "tester" and call.version != "v2" for call in calls)
+    # The claim is on the median and on all of them in the end: a machine that is busy with other things holds up some.
     delays = [after - before for before, after in zip(saved, live, strict=False)] or [LIVE_SECONDS]
     late = len(saved) - sum(delay < 1.0 for delay in delays)
     told = f"{len(saved)} changes, {len(saved) / took:.1f} a second; {losses(calls)}; {strays} testers astray"
     told += f"; each live in {1000 * statistics.median(delays):.0f} ms (median), {1000 * max(delays):.0f} ms at most"
     told += f"; {late} not within a second" if late else ""
-    return Result(none_lost(calls) and not strays and late <= MOST_LATE * len(saved), told)
+    every = len(live) == len(saved) and statistics.median(delays) < 1.0
+    return Result(none_lost(calls) and not strays and every, told)
 
 
 async def watch(stage: Stage, saved: Sequence[float], live: list[float]) -> None:
