@@ -146,8 +146,10 @@ async fn each_end_of_a_request_is_recorded_once() {
                 caller.is_over().await;
             }
             Then::CallerLeaves => {
-                origin.accept().await.request().await;
+                let mut process = origin.accept().await;
+                process.request().await;
                 drop(caller);
+                process.is_over().await;
             }
         }
         let lines = log(&stage.web, 1).await;
