@@ -198,7 +198,11 @@ class Mesh:
 
 def service_resources(service: Service) -> list[resource_pb2.Resource]:
     port = service_pb2.ServicePort(name="main", port=service.port, protocol=PROTOCOLS[service.protocol])
-    body = service_pb2.Service(namespace="bench", name=service.name, ports=[port])
+    # Each in turn: which of two like places the default takes to depends on what a busy machine let it measure.
+    turns = service_pb2.BackendTraffic(
+        load_balancer=service_pb2.LoadBalancer(algorithm=service_pb2.ALGORITHM_ROUND_ROBIN)
+    )
+    body = service_pb2.Service(namespace="bench", name=service.name, ports=[port], backend=turns)
     places = [
         endpoint_pb2.Endpoint(
             workload=f"bench/{service.name}-{number}",
