@@ -9,7 +9,7 @@ use crate::retries::{GET, OK, retries, tried, with_traffic};
 async fn a_request_has_so_much_time_and_no_more() {
     for way in Way::ALL {
         for (request_millis, attempt_millis, reason) in
-            [(Some(100), None, "request_timeout"), (None, Some(100), "attempt_timeout"), (Some(100), Some(60_000), "request_timeout")]
+            [(Some(700), None, "request_timeout"), (None, Some(700), "attempt_timeout"), (Some(700), Some(60_000), "request_timeout")]
         {
             let stage = Stage::new(way).await;
             let traffic = wire::CallTraffic {
@@ -42,7 +42,7 @@ async fn a_try_that_took_too_long_is_tried_elsewhere_within_the_time_of_the_requ
         let stage = Stage::new(way).await;
         let traffic = wire::CallTraffic {
             request_timeout: Some(millis(15_000)),
-            attempt_timeout: Some(millis(100)),
+            attempt_timeout: Some(millis(1000)),
             retries: Some(retries(&[], 2)),
             ..wire::CallTraffic::default()
         };
@@ -62,7 +62,7 @@ async fn a_try_that_took_too_long_is_tried_elsewhere_within_the_time_of_the_requ
 async fn an_answer_that_does_not_end_in_time_is_visibly_cut() {
     for way in Way::ALL {
         let stage = Stage::new(way).await;
-        with_traffic(&stage, wire::CallTraffic { request_timeout: Some(millis(200)), ..wire::CallTraffic::default() }).await;
+        with_traffic(&stage, wire::CallTraffic { request_timeout: Some(millis(1000)), ..wire::CallTraffic::default() }).await;
         let origin = stage.origin("reviews-1");
         let mut caller = stage.caller_connects().await;
         caller.sends(GET).await;
