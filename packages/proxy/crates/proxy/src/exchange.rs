@@ -1,19 +1,11 @@
 //! One try, from its first byte to its last: the body goes up while the answer comes down. Called by `attempt`.
 //! The answer may come before the body has gone; a caller that leaves ends it; what cannot be whole is visibly broken.
 
-use std::{
-    cell::Cell,
-    pin::{Pin, pin},
-    rc::Rc,
-    time::Duration,
-};
+use std::{pin::pin, rc::Rc, time::Duration};
 
-use bytes::Bytes;
 use plait_decide::{retry::Ended, rewrite};
-use plait_http1::Framing;
 use plait_model::{Reason, ResponseHead};
 use plait_telemetry::Outcome;
-use tokio::sync::Notify;
 
 use crate::{
     answer::Answer,
@@ -22,53 +14,17 @@ use crate::{
     failed::{Failed, Fault},
     hop::Hop,
     inbound::{Revocable, revoked},
-    onlooker::{Flow, Onlooker},
     plan::{Plan, Target},
-    pump::{Kept, Meter, Stuck, pump},
+    pump::{Stuck, pump},
     reject::Reject,
-    sink::Sink,
-    source::{Broken, Source},
+    sending::{Progress, Sent, Up, send},
+    source::Broken,
     upstream::{self, Arrived, Awaited, Begun, Outgoing, Response, Upstream},
     worker::Worker,
 };
 
 /// An open tunnel or upgrade through which nothing moves is closed after this.
 const IDLE_TUNNEL: Duration = Duration::from_secs(3600);
-
-/// How the caller's half ended.
-#[derive(Debug)]
-enum Sent {
-    /// All of it went up.
-    Whole,
-    /// The upstream takes no more; its answer may be there already.
-    Refused(Broken),
-    /// The caller broke off, or sent what is no body.
-    Broken(Broken),
-    /// The caller left while it waited.
-    Gone,
-}
-
-/// How far both halves came; read also when either was cancelled.
-struct Progress<'c> {
-    sent: Meter<'c>,
-    received: Meter<'c>,
-    whole: Cell<bool>,
-    /// The upstream agreed to another protocol.
-    opened: Notify,
-}
-
-impl<'c> Progress<'c> {
-    fn new(onlooker: Option<&'c Onlooker>) -> Self {
-        let (sent, received) = (Meter::new(Flow::Up, onlooker), Meter::new(Flow::Down, onlooker));
-        Self { sent, received, whole: Cell::new(false), opened: Notify::new() }
-    }
-}
-
-/// The caller's half, under way.
-struct Up<'f, F> {
-    sending: Pin<&'f mut F>,
-    open: bool,
-}
 
 /// The upstream's half.
 struct Down<'c> {
@@ -141,53 +97,6 @@ fn note_refusal(stop: &Stop, hop: &Hop, worker: &Worker) {
     if let (Stop::Failed(Failed { ended: Ended::Undelivered, .. }), Some(endpoint)) = (stop, &hop.endpoint) {
         plait_decide::balance::refused(endpoint, worker.now_nanos());
     }
-}
-
-/// Moves the caller's half. While an answer is awaited it is noticed when the caller leaves.
-async fn send(body: &mut Source, sink: &mut Sink, (kept, again): (&Kept, Option<Bytes>), progress: &Progress<'_>, wish: &Wish) -> Sent {
-    if let Wish::Upgrade(_) = wish
-        && let Err(ended) = agreed(body, sink, progress).await
-    {
-        return ended;
-    }
-    if let Some(again) = again.filter(|again| !again.is_empty())
-        && let Err(error) = sink.bytes(again, false).await
-    {
-        return Sent::Refused(error);
-    }
-    match pump(body, sink, Some(kept), &progress.sent).await {
-        Err(Stuck::Source(error)) => return Sent::Broken(error),
-        Err(Stuck::Sink(error)) => return Sent::Refused(error),
-        Ok(()) => progress.whole.set(true),
-    }
-    match body.input().filter(|_| matches!(wish, Wish::Answer { .. })) {
-        None => Sent::Whole,
-        Some(input) => {
-            input.gone().await;
-            Sent::Gone
-        }
-    }
-}
-
-/// Sends the request for another protocol and waits until the upstream agrees. Before that no byte follows: the upstream could take it for
-/// a request that we did not see. What the caller sends early waits here, and is the next request should the upstream disagree.
-async fn agreed(body: &mut Source, sink: &mut Sink, progress: &Progress<'_>) -> Result<(), Sent> {
-    sink.flush().await.map_err(Sent::Refused)?;
-    progress.whole.set(true);
-    let gone = async {
-        match body.input() {
-            Some(input) => input.gone().await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        () = progress.opened.notified() => {}
-        () = gone => return Err(Sent::Gone),
-    }
-    progress.whole.set(false);
-    body.restart(Framing::UntilClose);
-    sink.restart(Framing::UntilClose);
-    Ok(())
 }
 
 /// Resolves when the permit of the request no longer holds.

@@ -26,6 +26,7 @@ mod pool;
 mod pump;
 mod reject;
 mod request;
+mod sending;
 mod shared;
 mod sink;
 mod source;
