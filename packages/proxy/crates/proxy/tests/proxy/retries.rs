@@ -277,3 +277,21 @@ async fn a_body_that_is_too_large_to_keep_is_not_sent_again() {
         assert_eq!((caller.response().await.text().as_str(), seen.count()), ("busy", 1), "{way:?}");
     }
 }
+
+#[tokio::test]
+async fn a_sidecar_that_dies_takes_its_requests_with_it_and_no_post_is_repeated() {
+    for (request, status) in [(POST, 502), (GET, 503)] {
+        let mut stage = Stage::new(Way::Pair).await;
+        with_retries(&stage, retries(&[502, 503], 2)).await;
+        let origin = stage.origin("reviews-1");
+        let mut caller = stage.caller_connects().await;
+        caller.sends(request).await;
+        let (mut process, _) = tried(&origin).await;
+        drop(stage.far.take());
+        process.is_over().await;
+        // A GET is tried again, and finds nobody.
+        let response = caller.response().await;
+        assert_eq!(response.status(), status, "{request:?}: {response}");
+        origin.is_untouched();
+    }
+}
