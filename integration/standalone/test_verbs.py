@@ -1,12 +1,13 @@
 """What the command tells of a running mesh, and how fast."""
 
+import json
 import os
 import time
 from typing import Any
 
 import pytest
 from calling import Load, ask
-from shop import Shop
+from shop import Shop, until
 
 # With the half second for which stat and edges measure, a verb answers within a second on a machine that is idle.
 PROCESSOR_SECONDS = 0.5
@@ -42,6 +43,23 @@ def test_stat_and_edges_tell_what_callers_got_and_who_they_are(shop: Shop) -> No
     assert 0 < rows["shop/stock"]["p50_seconds"] <= rows["shop/stock"]["p99_seconds"] < 1
     edge = next(found for (source, _), found in edges.items() if source == "shop/web")
     assert (edge["identity"], edge["encrypted"]) == ("spiffe://shop.example/ns/shop/sa/web", True)
+
+
+def test_the_access_log_of_each_side_tells_who_called(shop: Shop) -> None:
+    path = f"/logged-{time.time_ns()}"
+    assert ask(shop.ports["web_out"], f"http://stock{path}").status == 200
+
+    def lines() -> dict[str, Any]:
+        logs = shop.state.glob("proxies/*/access.log")
+        found = [json.loads(line) for log in logs for line in log.read_text().splitlines() if path in line]
+        return {line["direction"]: line for line in found}
+
+    until(lambda: len(lines()) == 2, "both sidecars have written a line")
+    outbound, inbound = lines()["outbound"], lines()["inbound"]
+    assert (outbound["source"], outbound["peer"], outbound["tls"]) == ("shop/web-1", None, False)
+    identity = "spiffe://shop.example/ns/shop/sa/web"
+    assert (inbound["source"], inbound["peer"], inbound["tls"]) == ("shop/web", identity, True)
+    assert outbound["trace_id"] == inbound["trace_id"]
 
 
 def test_explain_tells_the_same_with_and_without_the_mesh(shop: Shop) -> None:

@@ -176,8 +176,10 @@ impl Call {
             (Direction::Inbound, None) => "".into(),
         };
         let mut record = Record::new(self.direction, protocol, source);
-        record.tls = self.direction == Direction::Inbound && self.peer.identity.is_some();
-        record.peer.clone_from(&self.peer.identity);
+        if self.direction == Direction::Inbound {
+            record.tls = self.peer.identity.is_some();
+            record.peer.clone_from(&self.peer.identity);
+        }
         record
     }
 }
