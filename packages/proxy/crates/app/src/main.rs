@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 
 /// The data path of Plait.
 #[derive(Debug, Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(name = "plait-proxy", version, arg_required_else_help = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
