@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{HashTable, Origin, Protocol, SpiffeId};
+use crate::{HashTable, HealthCheck, HealthState, Origin, Protocol, SpiffeId};
 
 /// How an endpoint is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -66,8 +66,12 @@ pub struct BackendTraffic {
     pub algorithm: Algorithm,
     /// What of a request chooses its endpoint, where the algorithm hashes.
     pub hash_on: HashOn,
+    /// For so long the share of an endpoint grows that is new, or back; `None` = it is whole at once. Of no meaning where the algorithm hashes.
+    pub slow_start: Option<Duration>,
     /// When an endpoint that answers badly is ejected; `None` = only refused dials pass an endpoint over.
     pub outliers: Option<OutlierDetection>,
+    /// Checks that this proxy makes; `None` = none.
+    pub health_check: Option<HealthCheck>,
     /// Requests in flight at a time from this proxy; `None` = no limit.
     pub max_requests: Option<NonZeroU32>,
     /// Longest wait for a connection. Default 5 s.
@@ -83,7 +87,9 @@ impl Default for BackendTraffic {
         Self {
             algorithm: Algorithm::default(),
             hash_on: HashOn::default(),
+            slow_start: None,
             outliers: None,
+            health_check: None,
             max_requests: None,
             connect_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(3600),
@@ -146,6 +152,12 @@ pub struct BackendState {
     pub requests: AtomicU32,
     /// When the ejections for bad answers end that are in force, nanoseconds of the caller's clock. Touched when one begins, never by a pick.
     pub ejections: Mutex<Vec<u64>>,
+    /// Endpoints that fail their checks or are ejected, as last counted; a pick compares it with `HealthCheck::min_healthy_percent`.
+    pub out: AtomicU32,
+    /// When a request for it was decided last, while there are checks: whole seconds of the caller's clock, 0 = never.
+    pub used_at_seconds: AtomicU64,
+    /// "namespace/name" of the workload that called it last: in whose name checks are made.
+    pub used_by: Mutex<Option<Arc<str>>>,
 }
 
 /// One place where a Service runs.
@@ -182,8 +194,14 @@ pub struct EndpointState {
     pub ejected_until_nanos: AtomicU64,
     /// Refused dials in a row; each doubles the ejection.
     pub failures: AtomicU32,
+    /// When it was first considered for a request or became healthy again: slow start counts from here; 0 = never.
+    pub since_nanos: AtomicU64,
+    /// When it was last asked only because its latency was measured long ago; 0 = never.
+    pub asked_again_nanos: AtomicU64,
     /// How it answered.
     pub outlier: OutlierState,
+    /// How its checks ended.
+    pub health: HealthState,
 }
 
 /// How an endpoint answered, where `outlierDetection` asks for it.

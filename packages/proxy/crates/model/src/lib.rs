@@ -7,6 +7,7 @@ mod cell;
 mod endpoint;
 mod hash_table;
 mod head;
+mod health;
 mod mesh;
 mod name;
 mod path;
@@ -25,6 +26,7 @@ pub use endpoint::{
 };
 pub use hash_table::{HashTable, StableHash};
 pub use head::{Headers, RequestHead, ResponseHead};
+pub use health::{HealthCheck, HealthState, Probe};
 pub use mesh::{AccessLog, AccessLogFilter, DefaultPolicy, Egress, Limits, Mesh, MtlsMode};
 pub use name::{DestinationKey, ObjectRef, Origin, split_authority};
 pub use path::{PathError, canonical_path};

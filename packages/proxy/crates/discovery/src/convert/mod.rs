@@ -2,6 +2,7 @@
 //! until somebody decides what it means. What cannot be right is refused with its path.
 
 mod endpoint;
+mod health;
 mod mesh;
 mod policy;
 mod route;
@@ -56,6 +57,18 @@ pub(crate) fn address<T: std::str::FromStr>(path: &str, text: &str) -> Result<T,
 
 pub(crate) fn duration(path: &str, duration: prost_types::Duration) -> Result<Duration, Refused> {
     Duration::try_from(duration).map_err(|_| Refused::new(path, "a negative duration"))
+}
+
+pub(crate) fn percent(path: &str, number: u32) -> Result<u32, Refused> {
+    if number <= 100 { Ok(number) } else { Err(Refused::new(path, format_args!("{number} is no percentage"))) }
+}
+
+/// A span that must be there, and longer than nothing.
+pub(crate) fn positive(path: &str, value: Option<prost_types::Duration>) -> Result<Duration, Refused> {
+    match duration(path, value.unwrap_or_default())? {
+        Duration::ZERO => Err(Refused::new(path, "it must be longer than nothing")),
+        span => Ok(span),
+    }
 }
 
 pub(crate) fn object(object: Option<plait_wire::ObjectRef>) -> Result<ObjectRef, Refused> {

@@ -5,7 +5,7 @@ use std::{num::NonZeroU32, time::Duration};
 use plait_model::{Algorithm, BackendTraffic, CallTraffic, HashOn, Origin, OutlierDetection, Retries, RetryBudget, SuccessRate};
 use plait_wire as wire;
 
-use super::{Refused, duration, each, object, port, protocol};
+use super::{Refused, duration, each, health::health_check, object, percent, port, positive, protocol};
 
 /// A Service before routes and endpoints are joined.
 #[derive(Debug)]
@@ -60,13 +60,23 @@ fn retry_budget(message: wire::RetryBudget) -> Result<RetryBudget, Refused> {
 }
 
 fn backend_traffic(message: wire::BackendTraffic) -> Result<BackendTraffic, Refused> {
-    let wire::BackendTraffic { load_balancer, connect_timeout, idle_timeout, origins, outlier_detection, max_requests } = message;
+    let wire::BackendTraffic {
+        load_balancer,
+        connect_timeout,
+        idle_timeout,
+        origins,
+        outlier_detection,
+        max_requests,
+        health_check: checks,
+    } = message;
     let defaults = BackendTraffic::default();
-    let wire::LoadBalancer { algorithm: chosen, hash_on: on } = load_balancer.unwrap_or_default();
+    let wire::LoadBalancer { algorithm: chosen, hash_on: on, slow_start } = load_balancer.unwrap_or_default();
     Ok(BackendTraffic {
         algorithm: algorithm(chosen)?,
         hash_on: on.map_or(Ok(HashOn::default()), hash_on)?,
+        slow_start: slow_start.map(|window| positive("load_balancer.slow_start", Some(window))).transpose()?,
         outliers: outlier_detection.map(|message| outliers(message).map_err(|refused| refused.within("outlier_detection"))).transpose()?,
+        health_check: checks.map(|message| health_check(message).map_err(|refused| refused.within("health_check"))).transpose()?,
         max_requests: NonZeroU32::new(max_requests),
         connect_timeout: connect_timeout.map_or(Ok(defaults.connect_timeout), |value| duration("connect_timeout", value))?,
         idle_timeout: idle_timeout.map_or(Ok(defaults.idle_timeout), |value| duration("idle_timeout", value))?,
@@ -117,18 +127,6 @@ fn success_rate(message: wire::SuccessRate) -> Result<SuccessRate, Refused> {
     let wire::SuccessRate { min_percent, min_requests, interval } = message;
     let (min_percent, interval) = (percent("min_percent", min_percent)?, positive("interval", interval)?);
     Ok(SuccessRate { min_percent, min_requests, interval })
-}
-
-fn percent(path: &str, number: u32) -> Result<u32, Refused> {
-    if number <= 100 { Ok(number) } else { Err(Refused::new(path, format_args!("{number} is no percentage"))) }
-}
-
-/// A span that must be there, and longer than nothing.
-fn positive(path: &str, value: Option<prost_types::Duration>) -> Result<Duration, Refused> {
-    match duration(path, value.unwrap_or_default())? {
-        Duration::ZERO => Err(Refused::new(path, "it must be longer than nothing")),
-        span => Ok(span),
-    }
 }
 
 fn origin(message: wire::Origin) -> Result<Origin, Refused> {

@@ -1348,7 +1348,64 @@ pub struct BackendTraffic {
     /// in flight at a time from one proxy; 0 = no limit
     #[prost(uint32, tag = "6")]
     pub max_requests: u32,
+    /// absent = no checks are made
+    #[prost(message, optional, tag = "7")]
+    pub health_check: ::core::option::Option<HealthCheck>,
 }
+/// Checks that each calling proxy makes of the endpoints, beside the requests.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HealthCheck {
+    /// from one check of an endpoint to the next
+    #[prost(message, optional, tag = "1")]
+    pub interval: ::core::option::Option<::prost_types::Duration>,
+    /// a check that takes longer has failed
+    #[prost(message, optional, tag = "2")]
+    pub timeout: ::core::option::Option<::prost_types::Duration>,
+    /// failures in a row after which an endpoint is passed over
+    #[prost(uint32, tag = "3")]
+    pub unhealthy_threshold: u32,
+    /// passes in a row after which it is back
+    #[prost(uint32, tag = "4")]
+    pub healthy_threshold: u32,
+    /// with fewer, all endpoints are used again; 0 = never
+    #[prost(uint32, tag = "5")]
+    pub min_healthy_percent: u32,
+    #[prost(oneof = "health_check::Probe", tags = "6, 7, 8")]
+    pub probe: ::core::option::Option<health_check::Probe>,
+}
+/// Nested message and enum types in `HealthCheck`.
+pub mod health_check {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Probe {
+        #[prost(message, tag = "6")]
+        Http(super::HttpProbe),
+        #[prost(message, tag = "7")]
+        Grpc(super::GrpcProbe),
+        #[prost(message, tag = "8")]
+        Tcp(super::TcpProbe),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HttpProbe {
+    /// of a GET, with a query if need be
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    /// the authority
+    #[prost(string, tag = "2")]
+    pub host: ::prost::alloc::string::String,
+    #[prost(uint32, repeated, tag = "3")]
+    pub expected_statuses: ::prost::alloc::vec::Vec<u32>,
+}
+/// grpc.health.v1.Health/Check.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GrpcProbe {
+    /// empty = the server as a whole
+    #[prost(string, tag = "1")]
+    pub service: ::prost::alloc::string::String,
+}
+/// A connection that the process accepts.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TcpProbe {}
 /// When an endpoint that answers badly is ejected: it gets no requests for a while, twice as long each time.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct OutlierDetection {
@@ -1383,6 +1440,9 @@ pub struct LoadBalancer {
     /// of RING_HASH and MAGLEV alone; absent = the caller's address
     #[prost(message, optional, tag = "2")]
     pub hash_on: ::core::option::Option<HashOn>,
+    /// an endpoint's share grows for so long; absent = whole at once; not of RING_HASH and MAGLEV
+    #[prost(message, optional, tag = "3")]
+    pub slow_start: ::core::option::Option<::prost_types::Duration>,
 }
 /// What of a request chooses its endpoint. A request that has none of it goes to one at random.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -239,6 +239,7 @@ class BackendTraffic(_message.Message):
     ORIGINS_FIELD_NUMBER: _builtins.int
     OUTLIER_DETECTION_FIELD_NUMBER: _builtins.int
     MAX_REQUESTS_FIELD_NUMBER: _builtins.int
+    HEALTH_CHECK_FIELD_NUMBER: _builtins.int
     max_requests: _builtins.int
     """in flight at a time from one proxy; 0 = no limit"""
     @_builtins.property
@@ -257,6 +258,10 @@ class BackendTraffic(_message.Message):
     def outlier_detection(self) -> Global___OutlierDetection:
         """absent = only refused dials pass an endpoint over"""
 
+    @_builtins.property
+    def health_check(self) -> Global___HealthCheck:
+        """absent = no checks are made"""
+
     def __init__(
         self,
         *,
@@ -266,14 +271,138 @@ class BackendTraffic(_message.Message):
         origins: _abc.Iterable[Global___Origin] | None = ...,
         outlier_detection: Global___OutlierDetection | None = ...,
         max_requests: _builtins.int = ...,
+        health_check: Global___HealthCheck | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["connect_timeout", b"connect_timeout", "idle_timeout", b"idle_timeout", "load_balancer", b"load_balancer", "outlier_detection", b"outlier_detection"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["connect_timeout", b"connect_timeout", "health_check", b"health_check", "idle_timeout", b"idle_timeout", "load_balancer", b"load_balancer", "outlier_detection", b"outlier_detection"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["connect_timeout", b"connect_timeout", "idle_timeout", b"idle_timeout", "load_balancer", b"load_balancer", "max_requests", b"max_requests", "origins", b"origins", "outlier_detection", b"outlier_detection"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connect_timeout", b"connect_timeout", "health_check", b"health_check", "idle_timeout", b"idle_timeout", "load_balancer", b"load_balancer", "max_requests", b"max_requests", "origins", b"origins", "outlier_detection", b"outlier_detection"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BackendTraffic: _TypeAlias = BackendTraffic  # noqa: Y015
+
+@_typing.final
+class HealthCheck(_message.Message):
+    """Checks that each calling proxy makes of the endpoints, beside the requests."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INTERVAL_FIELD_NUMBER: _builtins.int
+    TIMEOUT_FIELD_NUMBER: _builtins.int
+    UNHEALTHY_THRESHOLD_FIELD_NUMBER: _builtins.int
+    HEALTHY_THRESHOLD_FIELD_NUMBER: _builtins.int
+    MIN_HEALTHY_PERCENT_FIELD_NUMBER: _builtins.int
+    HTTP_FIELD_NUMBER: _builtins.int
+    GRPC_FIELD_NUMBER: _builtins.int
+    TCP_FIELD_NUMBER: _builtins.int
+    unhealthy_threshold: _builtins.int
+    """failures in a row after which an endpoint is passed over"""
+    healthy_threshold: _builtins.int
+    """passes in a row after which it is back"""
+    min_healthy_percent: _builtins.int
+    """with fewer, all endpoints are used again; 0 = never"""
+    @_builtins.property
+    def interval(self) -> _duration_pb2.Duration:
+        """from one check of an endpoint to the next"""
+
+    @_builtins.property
+    def timeout(self) -> _duration_pb2.Duration:
+        """a check that takes longer has failed"""
+
+    @_builtins.property
+    def http(self) -> Global___HttpProbe: ...
+    @_builtins.property
+    def grpc(self) -> Global___GrpcProbe: ...
+    @_builtins.property
+    def tcp(self) -> Global___TcpProbe: ...
+    def __init__(
+        self,
+        *,
+        interval: _duration_pb2.Duration | None = ...,
+        timeout: _duration_pb2.Duration | None = ...,
+        unhealthy_threshold: _builtins.int = ...,
+        healthy_threshold: _builtins.int = ...,
+        min_healthy_percent: _builtins.int = ...,
+        http: Global___HttpProbe | None = ...,
+        grpc: Global___GrpcProbe | None = ...,
+        tcp: Global___TcpProbe | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["grpc", b"grpc", "http", b"http", "interval", b"interval", "probe", b"probe", "tcp", b"tcp", "timeout", b"timeout"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grpc", b"grpc", "healthy_threshold", b"healthy_threshold", "http", b"http", "interval", b"interval", "min_healthy_percent", b"min_healthy_percent", "probe", b"probe", "tcp", b"tcp", "timeout", b"timeout", "unhealthy_threshold", b"unhealthy_threshold"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_probe: _TypeAlias = _typing.Literal["http", "grpc", "tcp"]  # noqa: Y015
+    _WhichOneofArgType_probe: _TypeAlias = _typing.Literal["probe", b"probe"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_probe) -> _WhichOneofReturnType_probe | None: ...
+
+Global___HealthCheck: _TypeAlias = HealthCheck  # noqa: Y015
+
+@_typing.final
+class HttpProbe(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
+    EXPECTED_STATUSES_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """of a GET, with a query if need be"""
+    host: _builtins.str
+    """the authority"""
+    @_builtins.property
+    def expected_statuses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        host: _builtins.str = ...,
+        expected_statuses: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected_statuses", b"expected_statuses", "host", b"host", "path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HttpProbe: _TypeAlias = HttpProbe  # noqa: Y015
+
+@_typing.final
+class GrpcProbe(_message.Message):
+    """grpc.health.v1.Health/Check."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_FIELD_NUMBER: _builtins.int
+    service: _builtins.str
+    """empty = the server as a whole"""
+    def __init__(
+        self,
+        *,
+        service: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["service", b"service"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GrpcProbe: _TypeAlias = GrpcProbe  # noqa: Y015
+
+@_typing.final
+class TcpProbe(_message.Message):
+    """A connection that the process accepts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TcpProbe: _TypeAlias = TcpProbe  # noqa: Y015
 
 @_typing.final
 class OutlierDetection(_message.Message):
@@ -347,20 +476,26 @@ class LoadBalancer(_message.Message):
 
     ALGORITHM_FIELD_NUMBER: _builtins.int
     HASH_ON_FIELD_NUMBER: _builtins.int
+    SLOW_START_FIELD_NUMBER: _builtins.int
     algorithm: Global___Algorithm.ValueType
     @_builtins.property
     def hash_on(self) -> Global___HashOn:
         """of RING_HASH and MAGLEV alone; absent = the caller's address"""
+
+    @_builtins.property
+    def slow_start(self) -> _duration_pb2.Duration:
+        """an endpoint's share grows for so long; absent = whole at once; not of RING_HASH and MAGLEV"""
 
     def __init__(
         self,
         *,
         algorithm: Global___Algorithm.ValueType = ...,
         hash_on: Global___HashOn | None = ...,
+        slow_start: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["hash_on", b"hash_on"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["hash_on", b"hash_on", "slow_start", b"slow_start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "hash_on", b"hash_on"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "hash_on", b"hash_on", "slow_start", b"slow_start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
