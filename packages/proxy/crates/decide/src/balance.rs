@@ -7,6 +7,8 @@ use std::sync::{
 
 use plait_model::{Algorithm, Backend, Endpoint};
 
+use crate::{health, slow_start};
+
 /// The average forgets a past latency within about this time.
 const DECAY_NANOS: f64 = 10e9;
 
@@ -19,11 +21,15 @@ const EJECTION_NANOS: u64 = 1_000_000_000;
 /// The longest ejection.
 const LONGEST_EJECTION_NANOS: u64 = 30 * EJECTION_NANOS;
 
+/// With slow start, so many candidates are drawn at most: then all are still to grow, and any will do.
+const DRAWS: usize = 16;
+
 /// However many endpoints there are, no request looks at more than so many of them.
 const PROBES: usize = 64;
 
-/// An endpoint for one more try. Those in `tried` and those ejected are passed over while there are others; when all are ejected, one that was
-/// not tried yet still goes before one that was. `None` = there are no endpoints.
+/// An endpoint for one more try. Those in `tried`, those ejected and those that fail their checks are passed over while there are others; when
+/// all are, one that was not tried yet still goes before one that was. `None` = there are no endpoints, or none that may be asked
+/// (see [`health::is_closed`]).
 ///
 /// `hash` (see [`crate::hash`]) chooses where the backend's algorithm hashes. `roll(n)` gives a number in `0..n`.
 pub fn pick<'b>(
@@ -33,38 +39,89 @@ pub fn pick<'b>(
     now_nanos: u64,
     mut roll: impl FnMut(usize) -> usize,
 ) -> Option<&'b Arc<Endpoint>> {
-    let all = backend.endpoints.as_slice();
-    let untried = |endpoint: &Endpoint| !tried.contains(&endpoint.id);
-    let ejected = |until: &AtomicU64| until.load(Relaxed) > now_nanos;
-    let fit = |endpoint: &Endpoint| {
-        let state = &endpoint.state;
-        untried(endpoint) && !ejected(&state.ejected_until_nanos) && !ejected(&state.outlier.ejected_until_nanos)
-    };
-    match all {
+    let view = View { backend, tried, now_nanos, panics: health::panics(backend) };
+    let chosen = match backend.endpoints.as_slice() {
         [] => return None,
-        [only] => return Some(only),
-        _ => {}
-    }
-    if let (Some(table), Some(hash)) = (&backend.hash_table, hash)
-        && let Some(owner) = table.owners_from(table.place(hash)).take(PROBES).map(|owner| &all[owner]).find(|owner| fit(owner))
-    {
-        return Some(owner);
-    }
-    let first = start(backend, all.len(), &mut roll);
-    // From a random (or the next) place the first that is fit; all unfit: the first untried, else that place itself, since a refusal is
-    // better than none asked.
-    let Some(one) = from_place(all, first).find(|endpoint| fit(endpoint)) else {
-        return Some(from_place(all, first).find(|endpoint| untried(endpoint)).unwrap_or(&all[first]));
+        [only] => only,
+        _ => view.owner(hash).unwrap_or_else(|| view.choose(&mut roll)),
     };
-    let cost: fn(&Endpoint, u64) -> f64 = match backend.traffic.algorithm {
-        Algorithm::RoundRobin | Algorithm::Random | Algorithm::RingHash | Algorithm::Maglev => return Some(one),
-        Algorithm::LeastRequest => |endpoint, _| f64::from(endpoint.state.in_flight.load(Relaxed)),
-        Algorithm::PeakEwma => |endpoint, now| ewma(endpoint, now) * f64::from(endpoint.state.in_flight.load(Relaxed) + 1),
-    };
-    // The second choice differs from the first where it can.
-    let second = (first + 1 + roll(all.len() - 1)) % all.len();
-    let other = from_place(all, second).find(|endpoint| fit(endpoint)).unwrap_or(one);
-    Some(if cost(other, now_nanos) < cost(one, now_nanos) { other } else { one })
+    (!health::is_closed(backend) || !view.is_unhealthy(chosen)).then_some(chosen)
+}
+
+/// The endpoints as one try sees them.
+struct View<'b, 't> {
+    backend: &'b Backend,
+    tried: &'t [u64],
+    now_nanos: u64,
+    panics: bool,
+}
+
+impl<'b> View<'b, '_> {
+    /// The endpoint that a hash belongs to, or the next one that is fit.
+    fn owner(&self, hash: Option<u64>) -> Option<&'b Arc<Endpoint>> {
+        let table = self.backend.hash_table.as_ref()?;
+        let owners = table.owners_from(table.place(hash?)).take(PROBES);
+        owners.map(|owner| &self.backend.endpoints[owner]).find(|owner| self.is_fit(owner))
+    }
+
+    /// By the backend's algorithm. There are at least two endpoints.
+    fn choose(&self, roll: &mut impl FnMut(usize) -> usize) -> &'b Arc<Endpoint> {
+        let all = self.backend.endpoints.as_slice();
+        let Some((first, one)) = self.candidate(roll) else { return self.last_resort(roll(all.len())) };
+        let cost: fn(&Endpoint, u64) -> f64 = match self.backend.traffic.algorithm {
+            Algorithm::RoundRobin | Algorithm::Random | Algorithm::RingHash | Algorithm::Maglev => return one,
+            Algorithm::LeastRequest => |endpoint, _| f64::from(endpoint.state.in_flight.load(Relaxed)),
+            Algorithm::PeakEwma => |endpoint, now| ewma(endpoint, now) * f64::from(endpoint.state.in_flight.load(Relaxed) + 1),
+        };
+        // The second choice differs from the first where it can.
+        let second = (first + 1 + roll(all.len() - 1)) % all.len();
+        let other = from_place(all, second).find(|endpoint| self.is_fit(endpoint)).filter(|endpoint| self.has_grown(endpoint, roll));
+        let Some(other) = other else { return one };
+        if cost(other, self.now_nanos) < cost(one, self.now_nanos) { other } else { one }
+    }
+
+    /// From a random (or the next) place the first endpoint that is fit. One that is still to grow is a candidate as seldom as its share says.
+    fn candidate(&self, roll: &mut impl FnMut(usize) -> usize) -> Option<(usize, &'b Arc<Endpoint>)> {
+        let all = self.backend.endpoints.as_slice();
+        let mut found = None;
+        for _ in 0..DRAWS {
+            let first = start(self.backend, all.len(), roll);
+            let one = from_place(all, first).find(|endpoint| self.is_fit(endpoint))?;
+            found = Some((first, one));
+            if self.has_grown(one, roll) {
+                break;
+            }
+        }
+        found
+    }
+
+    /// None of those looked at is fit, and a refusal is better than none asked: one that passes its checks before one that does not, one that
+    /// was not tried before one that was.
+    fn last_resort(&self, from: usize) -> &'b Arc<Endpoint> {
+        let all = self.backend.endpoints.as_slice();
+        let untried = |endpoint: &&'b Arc<Endpoint>| !self.tried.contains(&endpoint.id);
+        let healthy = from_place(all, from).find(|endpoint| untried(endpoint) && !self.is_unhealthy(endpoint));
+        healthy.or_else(|| from_place(all, from).find(untried)).unwrap_or(&all[from])
+    }
+
+    fn is_fit(&self, endpoint: &Endpoint) -> bool {
+        let ejected = |until: &AtomicU64| until.load(Relaxed) > self.now_nanos;
+        let state = &endpoint.state;
+        // A refused dial is certain and lasts for moments: it counts whatever the others do.
+        !self.tried.contains(&endpoint.id)
+            && !ejected(&state.ejected_until_nanos)
+            && (self.panics || !ejected(&state.outlier.ejected_until_nanos) && !self.is_unhealthy(endpoint))
+    }
+
+    fn is_unhealthy(&self, endpoint: &Endpoint) -> bool {
+        self.backend.traffic.health_check.is_some() && endpoint.state.health.unhealthy.load(Relaxed)
+    }
+
+    fn has_grown(&self, endpoint: &Endpoint, roll: &mut impl FnMut(usize) -> usize) -> bool {
+        let Some(window) = self.backend.traffic.slow_start else { return true };
+        let share = slow_start::share(endpoint, window, self.now_nanos);
+        share == slow_start::WHOLE || roll(slow_start::WHOLE as usize) < share as usize
+    }
 }
 
 fn start(backend: &Backend, count: usize, roll: &mut impl FnMut(usize) -> usize) -> usize {
@@ -99,12 +156,12 @@ pub fn finished(endpoint: &Endpoint, latency_nanos: Option<u64>, now_nanos: u64)
     let state = &endpoint.state;
     state.in_flight.fetch_sub(1, Relaxed);
     let Some(latency) = latency_nanos else { return };
-    let old = state.ewma_nanos.load(Relaxed);
+    let (old, at) = (state.ewma_nanos.load(Relaxed), state.ewma_at_nanos.load(Relaxed));
     // A peak counts at once and whole; what is faster than the average pulls it down slowly.
     let new = if old == 0 || latency > old {
         latency
     } else {
-        let elapsed = now_nanos.saturating_sub(state.ewma_at_nanos.load(Relaxed)) as f64;
+        let elapsed = now_nanos.saturating_sub(at) as f64;
         let weight = (-elapsed / DECAY_NANOS).exp();
         (old as f64 * weight + latency as f64 * (1.0 - weight)) as u64
     };
