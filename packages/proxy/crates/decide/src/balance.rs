@@ -21,6 +21,13 @@ const EJECTION_NANOS: u64 = 1_000_000_000;
 /// The longest ejection.
 const LONGEST_EJECTION_NANOS: u64 = 30 * EJECTION_NANOS;
 
+/// What was not measured for so long may be otherwise by now.
+const STALE_NANOS: u64 = 1_000_000_000;
+
+/// Of so many chances an endpoint whose latency was measured long ago gets one, however slow it was: else one slow answer would shut it out until
+/// the average has forgotten it, and it may be as fast as the others.
+const CHANCES: usize = 16;
+
 /// With slow start, so many candidates are drawn at most: then all are still to grow, and any will do.
 const DRAWS: usize = 16;
 
@@ -77,7 +84,11 @@ impl<'b> View<'b, '_> {
         let second = (first + 1 + roll(all.len() - 1)) % all.len();
         let other = from_place(all, second).find(|endpoint| self.is_fit(endpoint)).filter(|endpoint| self.has_grown(endpoint, roll));
         let Some(other) = other else { return one };
-        if cost(other, self.now_nanos) < cost(one, self.now_nanos) { other } else { one }
+        let (better, worse) = if cost(other, self.now_nanos) < cost(one, self.now_nanos) { (other, one) } else { (one, other) };
+        if self.backend.traffic.algorithm == Algorithm::PeakEwma && is_asked_again(worse, self.now_nanos, roll) {
+            return worse;
+        }
+        better
     }
 
     /// From a random (or the next) place the first endpoint that is fit. One that is still to grow is a candidate as seldom as its share says.
@@ -146,6 +157,20 @@ fn ewma(endpoint: &Endpoint, now_nanos: u64) -> f64 {
     value as f64 * (-idle / DECAY_NANOS).exp()
 }
 
+/// Whether the endpoint is asked although it was slower: its latency is an old one, and its turn has come.
+fn is_asked_again(endpoint: &Endpoint, now_nanos: u64, roll: &mut impl FnMut(usize) -> usize) -> bool {
+    let state = &endpoint.state;
+    let last = state.ewma_at_nanos.load(Relaxed).max(state.asked_again_nanos.load(Relaxed));
+    let due = state.ewma_nanos.load(Relaxed) != 0
+        && state.in_flight.load(Relaxed) == 0
+        && now_nanos.saturating_sub(last) >= STALE_NANOS
+        && roll(CHANCES) == 0;
+    if due {
+        state.asked_again_nanos.store(now_nanos, Relaxed);
+    }
+    due
+}
+
 /// A request left for the endpoint.
 pub fn started(endpoint: &Endpoint) {
     endpoint.state.in_flight.fetch_add(1, Relaxed);
@@ -157,8 +182,9 @@ pub fn finished(endpoint: &Endpoint, latency_nanos: Option<u64>, now_nanos: u64)
     state.in_flight.fetch_sub(1, Relaxed);
     let Some(latency) = latency_nanos else { return };
     let (old, at) = (state.ewma_nanos.load(Relaxed), state.ewma_at_nanos.load(Relaxed));
-    // A peak counts at once and whole; what is faster than the average pulls it down slowly.
-    let new = if old == 0 || latency > old {
+    // A peak counts at once and whole, and so does what an endpoint says that was asked again for the age of its average; else what is faster
+    // than the average pulls it down slowly.
+    let new = if old == 0 || latency > old || state.asked_again_nanos.load(Relaxed) > at {
         latency
     } else {
         let elapsed = now_nanos.saturating_sub(at) as f64;

@@ -1,4 +1,4 @@
-//! What share of the requests an endpoint gets over time, while it is new or just back; and what a pick costs. Clock and dice are
+//! What share of the requests an endpoint gets over time, after one slow answer and while it is new; and what a pick costs. Clock and dice are
 //! the test's.
 
 #![allow(clippy::unwrap_used)] // clippy's own exemption ends at #[test] functions; helpers beside them are tests too
@@ -31,6 +31,31 @@ fn requests(backend: &Backend, (from, to, every): (u64, u64, u64), latency: impl
         finished(endpoint, Some(took), now + took);
     }
     counts
+}
+
+#[test]
+fn one_slow_answer_shuts_nobody_out() {
+    for (every, patience) in [(10 * MILLI, 3), (200 * MILLI, 20)] {
+        // The first answer of the first endpoint takes ten seconds, every later one is as fast as the other's.
+        let backend = backend(BackendTraffic::default(), 2);
+        started(&backend.endpoints[0]);
+        finished(&backend.endpoints[0], Some(10 * SECOND), 10 * SECOND);
+        let fast = |_: &Endpoint, _| MILLI;
+        requests(&backend, (10 * SECOND, (10 + patience) * SECOND, every), fast);
+        let after = requests(&backend, ((10 + patience) * SECOND, (30 + patience) * SECOND, every), fast);
+        let share = after[0] * 100 / (after[0] + after[1]);
+        assert!((25..=75).contains(&share), "a request each {every} ns: {after:?}");
+    }
+}
+
+#[test]
+fn an_endpoint_that_stays_slow_is_asked_now_and_then() {
+    let backend = backend(BackendTraffic::default(), 2);
+    let latency = |endpoint: &Endpoint, _| if endpoint.id == 0 { 100 * MILLI } else { MILLI };
+    let counts = requests(&backend, (SECOND, 61 * SECOND, 10 * MILLI), latency);
+    assert!((5..=62).contains(&counts[0]), "at most once a second: {counts:?}");
+    let rare = requests(&backend, (100 * SECOND, 400 * SECOND, SECOND), latency);
+    assert!(rare[0] <= 40, "and at most once in sixteen chances: {rare:?}");
 }
 
 #[test]
