@@ -37,19 +37,31 @@ pub fn protocol(bytes: &[u8]) -> Detected {
     match bytes.get(token) {
         _ if token > LONGEST_METHOD => Detected::Opaque,
         None => Detected::NeedMore,
-        Some(b' ') if token > 0 => target(&bytes[token + 1..]),
+        Some(b' ') if token > 0 => target(&bytes[..token], &bytes[token + 1..]),
         Some(_) => Detected::Opaque,
     }
 }
 
-/// After the method a target must start: "/", "*", or a letter of an absolute or authority form.
-fn target(rest: &[u8]) -> Detected {
+/// After the method a target must start: "/", "*", or the scheme of a proxy's request. A word alone is no target, or the commands of Redis and
+/// IRC ("SET key 1") would be taken for requests; only CONNECT is followed by a name, or by an address.
+fn target(method: &[u8], rest: &[u8]) -> Detected {
     match rest.first() {
         None => Detected::NeedMore,
-        Some(b'/' | b'*' | b'[') => Detected::Http1,
-        Some(b) if b.is_ascii_alphanumeric() => Detected::Http1,
-        Some(_) => Detected::Opaque,
+        Some(b'/' | b'*') => Detected::Http1,
+        Some(b) if method == b"CONNECT" && (b.is_ascii_alphanumeric() || *b == b'[') => Detected::Http1,
+        Some(_) => scheme(rest),
     }
+}
+
+fn scheme(rest: &[u8]) -> Detected {
+    let schemes: [&[u8]; 2] = [b"http://", b"https://"];
+    for scheme in schemes {
+        let length = rest.len().min(scheme.len());
+        if rest[..length].eq_ignore_ascii_case(&scheme[..length]) {
+            return if length == scheme.len() { Detected::Http1 } else { Detected::NeedMore };
+        }
+    }
+    Detected::Opaque
 }
 
 #[cfg(test)]
@@ -65,6 +77,10 @@ mod tests {
             (b"OPTIONS * HTTP/1.1", Detected::Http1),
             (b"CONNECT ledger:7000 HTTP/1.1", Detected::Http1),
             (b"GET http://reviews/ HTTP/1.1", Detected::Http1),
+            (b"GET HTTPS://reviews/ HTTP/1.1", Detected::Http1),
+            (b"GET http", Detected::NeedMore),
+            (b"GET https:/", Detected::NeedMore),
+            (b"CONNECT [::1]:7000 HTTP/1.1", Detected::Http1),
             (b"GE", Detected::NeedMore),
             (b"GET ", Detected::NeedMore),
             (b"", Detected::NeedMore),
@@ -78,6 +94,13 @@ mod tests {
             (b"add 3\n", Detected::Opaque),
             (b"*1\r\n$4\r\nPING", Detected::Opaque),
             (b" GET / HTTP/1.1", Detected::Opaque),
+            (b"SET key 1\r\n", Detected::Opaque),
+            (b"GET https\r\n", Detected::Opaque),
+            (b"NICK somebody\r\n", Detected::Opaque),
+            (b"OPTIONS rtsp://example.org/ RTSP/1.0\r\n", Detected::Opaque),
+            (b"INVITE sip:somebody@example.org SIP/2.0\r\n", Detected::Opaque),
+            (b"CONNECT {\"verbose\":false}\r\n", Detected::Opaque),
+            (b"CONNECT\naccept-version:1.2\n", Detected::Opaque),
             (b"HELO\r\n", Detected::Opaque),
             (b"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", Detected::Opaque),
         ] {
