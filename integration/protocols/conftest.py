@@ -18,7 +18,7 @@ def mesh() -> Iterator[Mesh]:
         found.add("locked", "http2", 50052, denied=True)
         found.add("empty", "http2", 50053)
         found.add("chat", "http", 80)
-        for name, port in {"redis": 6379, "smtp": 25}.items():
+        for name, port in {"postgres": 5432, "mariadb": 3306, "redis": 6379, "smtp": 25}.items():
             service = found.add(name, "tcp", port)
             found.again(f"{name}-undeclared", service, "undeclared")
         try:
