@@ -4,7 +4,8 @@ One change set is under way at a time: what changes meanwhile joins the next one
 it is still in force.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from plait_sdk.contracts import discovery_pb2, resource_pb2
 
@@ -29,6 +30,10 @@ class _State:
     held: dict[Key, bytes]
     known: frozenset[str]
     unknown: frozenset[str]
+
+    def unanswered(self, destinations: frozenset[str]) -> "_State":
+        """The same with no answer given to these."""
+        return replace(self, known=self.known - destinations, unknown=self.unknown - destinations)
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ class Subscription:
             case "subscribe":
                 self._subscribe(request.subscribe.destinations)
             case "unsubscribe":
-                self._destinations.difference_update(request.unsubscribe.destinations)
+                self._unsubscribe(request.unsubscribe.destinations)
             case "ack":
                 self._ack(request.ack)
             case "nack":
@@ -106,7 +111,7 @@ class Subscription:
         known, unknown = want.known - before.known, want.unknown - before.unknown
         after = _State(versions, want.known, want.unknown)
         if not (upserts or removals or known or unknown):
-            self._in_force = after  # what was unsubscribed must be answered when it is asked for again
+            self._in_force = after
             return None
         self._nonce += 1
         self._told = publication.generation
@@ -122,13 +127,21 @@ class Subscription:
         body = b"".join([head.SerializeToString(), *(publication.wire[key] for key in upserts)])
         return CHANGE_SET_TAG + _varint(len(body)) + body
 
-    def _subscribe(self, destinations: object) -> None:
-        for destination in destinations:  # type: ignore[attr-defined]
+    def _subscribe(self, destinations: Iterable[str]) -> None:
+        for destination in destinations:
             if not destination or len(destination) > LONGEST_DESTINATION:
                 raise ProtocolError(f"a destination of {len(destination)} characters is none")
             self._destinations.add(destination)
         if len(self._destinations) > DESTINATIONS:
             raise ProtocolError(f"more than {DESTINATIONS} destinations")
+
+    def _unsubscribe(self, destinations: Iterable[str]) -> None:
+        """Forgets what was answered, also in what is under way: asked for again, it is answered again."""
+        left = frozenset(destinations)
+        self._destinations -= left
+        self._in_force = self._in_force.unanswered(left)
+        if self._pending is not None:
+            self._pending = replace(self._pending, after=self._pending.after.unanswered(left))
 
     def _ack(self, ack: discovery_pb2.Ack) -> None:
         pending = self._answered(ack.nonce)
