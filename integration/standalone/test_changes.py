@@ -1,12 +1,13 @@
 """Changes of the YAML on a running mesh: live within a second, none lost, a mistake changes nothing."""
 
+import os
 import socket
-import statistics
 import time
 from collections.abc import Iterator
 
 import pytest
 from calling import Load, ask, say
+from plait_cli.demo.processor import waited, waits
 from shop import PATIENCE_SECONDS, Shop, accepts, free_ports, until
 
 CHANGES_PER_SECOND = 10
@@ -61,13 +62,14 @@ def clean(shop: Shop) -> Iterator[Shop]:
 
 
 def test_a_change_is_live_within_a_second(clean: Shop) -> None:
-    taken = []
+    pids = [os.getpid(), *clean.processes()]
     for change in range(1, 6):
+        before, began = waits(pids), time.monotonic()
         clean.write("test-route.yaml", route(change))
-        began = time.monotonic()
         until(lambda change=change: marked(clean) == str(change), f"change {change} is live")
-        taken.append(time.monotonic() - began)
-    assert statistics.median(taken) < 1.0, taken  # a busy machine may hold up single ones
+        took = time.monotonic() - began
+        # A busy machine keeps whoever needs a processor waiting.
+        assert took - waited(before, waits(pids)) < 1.0, took
 
 
 def test_route_changes_under_load_lose_nothing(clean: Shop) -> None:

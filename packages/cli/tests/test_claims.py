@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
-from plait_cli.demo.claims import encryption, policy, routing
+from plait_cli.demo.claims import changes, encryption, policy, routing
 from plait_cli.demo.claims.result import Length, Result, losses
 from plait_cli.demo.probe import Answer
+from plait_cli.demo.processor import waited, waits
 from plait_cli.demo.stage import Call
 
 LENGTH = Length(split=1.0, changes=1.0, fault=1.0)
@@ -123,3 +125,45 @@ def test_every_edge_must_be_strong_and_known_at_both_ends(
 def test_losses_are_told_with_their_commonest_cause() -> None:
     assert losses(calls(9, 1)) == "0 of 10 requests lost"
     assert losses(calls(9, 0, lost=1)) == "1 of 10 requests lost (1 x 'reviews 502 upstream_reset')"
+
+
+def moments(*found: tuple[float, float]) -> list[changes.Moment]:
+    """Times, and what the only thread of the only process had waited by then."""
+    return [changes.Moment(at, {(1, "1"): seconds}) for at, seconds in found]
+
+
+@pytest.mark.parametrize(
+    ("saved", "live", "holds", "told"),
+    [
+        (moments((0, 0), (1, 0)), moments((0.1, 0), (1.2, 0)), True, "each live in 150 ms (median), 200 ms at most"),
+        (moments((0, 0), (1, 0)), moments((0.1, 0), (2.0, 0)), False, "1000 ms at most, 1000 ms at most without waits"),
+        (moments((0, 5)), moments((3.0, 7.5)), True, "3000 ms at most, 500 ms at most without waits"),
+        (moments((0, 5)), moments((3.0, 6.5)), False, "1500 ms at most without waits"),
+        (moments((0, 0), (1, 0)), moments((0.1, 0)), False, "1 changes never got live"),
+        ([], [], False, "0 changes never got live"),
+    ],
+    ids=["quick", "late", "kept waiting", "kept waiting and late", "never live", "no change"],
+)
+def test_each_change_is_live_within_a_second_of_the_meshs_own_time(
+    saved: list[changes.Moment], live: list[changes.Moment], holds: bool, told: str
+) -> None:
+    found = changes.judged(saved, live)
+    assert found[0] is holds
+    assert told in found[1]
+
+
+def test_waits_add_up_over_processes_and_not_over_their_threads(tmp_path: Path) -> None:
+    def thread(pid: int, tid: int, nanoseconds: int) -> None:
+        folder = tmp_path / f"{pid}/task/{tid}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "schedstat").write_text(f"1 {nanoseconds} 1\n")
+
+    thread(7, 7, 1_000_000_000)
+    thread(7, 8, 5_000_000_000)
+    thread(9, 9, 0)
+    before = waits([7, 9, 11], tmp_path)
+    thread(7, 7, 1_500_000_000)
+    thread(7, 8, 5_200_000_000)
+    thread(9, 9, 250_000_000)
+    thread(9, 10, 9_000_000_000)  # new: what it waited before is not known
+    assert waited(before, waits([7, 9, 11], tmp_path)) == pytest.approx(0.75)

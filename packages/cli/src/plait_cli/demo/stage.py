@@ -122,6 +122,12 @@ class Stage:
         """The admin socket of a sidecar of the bookshop, by the name of its Workload."""
         return Admin(self.mesh, f"bookshop/{workload}")
 
+    def on_the_way(self, workload: str) -> list[int]:
+        """The processes that a change passes through to a sidecar and to us: control plane, sidecar, this one."""
+        control, sidecar = self.laptop.control.pid, self.laptop.children[f"bookshop/{workload}"].pid
+        family = [control, *descendants(control)] if control is not None else []
+        return [*family, *([sidecar] if sidecar is not None else []), os.getpid()]
+
     def edit(self, file: str, text: str) -> None:
         """Replaces a file as editors do: written beside, then renamed over it."""
         beside = self.directory / f".{file}.new"

@@ -4,13 +4,17 @@ import asyncio
 import statistics
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from plait_cli.client import Api
 from plait_cli.demo.claims.result import Length, Result, losses, none_lost
+from plait_cli.demo.processor import Waits, waited, waits
 from plait_cli.demo.stage import Stage
 
 CHANGES_PER_SECOND = 10
-LIVE_SECONDS = 5.0
+LIVE_SECONDS = 1.0
+# What a busy machine keeps waiting for a processor is waited for this long behind the last change.
+PATIENCE_SECONDS = 10.0
 POLL_SECONDS = 0.005
 SHARES = 41
 
@@ -48,36 +52,56 @@ def share(number: int) -> int:
     return 11 + number % SHARES
 
 
+@dataclass(frozen=True)
+class Moment:
+    """When a change was saved or seen, and what its way there had waited for a processor by then."""
+
+    at: float
+    waits: Waits
+
+
 async def route_changes(stage: Stage, length: Length) -> Result:
     """Rules are reordered and weights moved ten times a second under load: no call is lost, testers always reach v2."""
     original = stage.read("routes.yaml")
     began = time.monotonic()
-    saved: list[float] = []
-    live: list[float] = []
-    watching = asyncio.create_task(watch(stage, saved, live))
+    saved: list[Moment] = []
+    live: list[Moment] = []
+    pids = stage.on_the_way("web-1")
+    watching = asyncio.create_task(watch(stage, pids, saved, live))
     try:
         for number in range(round(length.changes * CHANGES_PER_SECOND)):
             await asyncio.sleep(max(0.0, began + number / CHANGES_PER_SECOND - time.monotonic()))
-            saved.append(time.monotonic())
+            saved.append(Moment(time.monotonic(), waits(pids)))
             stage.edit("routes.yaml", version(number))
         took = time.monotonic() - began + 1 / CHANGES_PER_SECOND
-        await asyncio.wait({watching}, timeout=LIVE_SECONDS)
+        await asyncio.wait({watching}, timeout=PATIENCE_SECONDS)
     finally:
         watching.cancel()
         stage.edit("routes.yaml", original)
     calls = await stage.since(began, 1.0)
     strays = sum(call.kind == "tester" and call.version != "v2" for call in calls)
-    # The claim is on the median and on all of them in the end: a machine that is busy with other things holds up some.
-    delays = [after - before for before, after in zip(saved, live, strict=False)] or [LIVE_SECONDS]
-    late = len(saved) - sum(delay < 1.0 for delay in delays)
     told = f"{len(saved)} changes, {len(saved) / took:.1f} a second; {losses(calls)}; {strays} testers astray"
-    told += f"; each live in {1000 * statistics.median(delays):.0f} ms (median), {1000 * max(delays):.0f} ms at most"
-    told += f"; {late} not within a second" if late else ""
-    every = len(live) == len(saved) and statistics.median(delays) < 1.0
-    return Result(none_lost(calls) and not strays and every, told)
+    in_time, when = judged(saved, live)
+    return Result(none_lost(calls) and not strays and in_time, f"{told}; {when}")
 
 
-async def watch(stage: Stage, saved: Sequence[float], live: list[float]) -> None:
+def judged(saved: Sequence[Moment], live: Sequence[Moment]) -> tuple[bool, str]:
+    """Whether each change was live within a second, and in how long.
+
+    A busy machine holds up whoever needs a processor: what the mesh waited for one is not counted, and said.
+    """
+    if len(live) < len(saved) or not saved:
+        return False, f"{len(saved) - len(live)} changes never got live"
+    pairs = list(zip(saved, live, strict=True))
+    took = [after.at - before.at for before, after in pairs]
+    own = [max(0.0, after.at - before.at - waited(before.waits, after.waits)) for before, after in pairs]
+    told = f"each live in {1000 * statistics.median(took):.0f} ms (median), {1000 * max(took):.0f} ms at most"
+    if max(took) >= LIVE_SECONDS:
+        told += f", {1000 * max(own):.0f} ms at most without waits for a processor"
+    return max(own) < LIVE_SECONDS, told
+
+
+async def watch(stage: Stage, pids: Sequence[int], saved: Sequence[Moment], live: list[Moment]) -> None:
     """Notes when each saved change, or one after it, decides at web's sidecar; ends when the last one does."""
     admin = stage.admin("web-1")
     while True:
@@ -87,8 +111,8 @@ async def watch(stage: Stage, saved: Sequence[float], live: list[float]) -> None
         newest = range(len(saved) - 1, max(len(live), len(saved) - SHARES) - 1, -1)
         found = next((number for number in newest if weights.get("bookshop/reviews-v2:80") == share(number)), None)
         if found is not None:
-            live += [now] * (found + 1 - len(live))
-        if saved and len(live) == len(saved) and now - saved[-1] > 2 / CHANGES_PER_SECOND:
+            live += [Moment(now, waits(pids))] * (found + 1 - len(live))
+        if saved and len(live) == len(saved) and now - saved[-1].at > 2 / CHANGES_PER_SECOND:
             return
         await asyncio.sleep(POLL_SECONDS)
 
@@ -114,7 +138,7 @@ async def broken_yaml(stage: Stage, length: Length) -> Result:
 
 async def reported(stage: Stage) -> tuple[str, str]:
     """Where the control plane reports the mistake, and in what words."""
-    deadline = time.monotonic() + LIVE_SECONDS
+    deadline = time.monotonic() + PATIENCE_SECONDS
     api = Api(stage.mesh)
     while time.monotonic() < deadline:
         for entry in await asyncio.to_thread(api.objects):
