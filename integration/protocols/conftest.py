@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from mesh import Mesh
+from servers import name_of
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +22,14 @@ def mesh() -> Iterator[Mesh]:
         for name, port in {"postgres": 5432, "mariadb": 3306, "redis": 6379, "smtp": 25}.items():
             service = found.add(name, "tcp", port)
             found.again(f"{name}-undeclared", service, "undeclared")
+        web = found.add("web", "http", 80)
+        found.again("web-undeclared", web, "undeclared")
+        found.add("web-http2", "http2", 80)
+        found.add("blue", "tls", 443)
+        found.add("green", "tls", 443)
+        secure = found.add("secure", "tls", 443)
+        found.by_name(secure, name_of("secure"), {"blue": 3, "green": 1})
+        found.by_name(secure, name_of("*"), {"green": 1})
         try:
             found.start()
             yield found

@@ -26,6 +26,7 @@ from plait_sdk.contracts import (
     endpoint_pb2,
     policy_pb2,
     resource_pb2,
+    route_pb2,
     service_pb2,
     workload_pb2,
 )
@@ -37,6 +38,7 @@ PROTOCOLS = {
     "http": workload_pb2.PROTOCOL_HTTP,
     "http2": workload_pb2.PROTOCOL_HTTP2,
     "tcp": workload_pb2.PROTOCOL_TCP,
+    "tls": workload_pb2.PROTOCOL_TLS,
     "undeclared": workload_pb2.PROTOCOL_AUTO,
 }
 
@@ -91,6 +93,7 @@ class Mesh:
 
     folder: Path
     services: dict[str, Service] = field(default_factory=dict)
+    routes: list[resource_pb2.Resource] = field(default_factory=list)
     outbound: int = 0
     running: list[subprocess.Popen[bytes]] = field(default_factory=list)
     taken: set[int] = field(default_factory=set)
@@ -108,6 +111,22 @@ class Mesh:
         sidecars = [free_port(self.taken) for _ in service.processes]
         self.services[name] = Service(name, protocol, service.port, free_port(self.taken), service.processes, sidecars)
         return self.services[name]
+
+    def by_name(self, service: Service, server_name: str, weights: dict[str, int]) -> None:
+        """Before the start: a TLSRoute of a Service. Who asks for `server_name` comes to one of these Services."""
+        name = f"{service.name}-{len(self.routes)}"
+        backends = [
+            route_pb2.Backend(service=f"bench/{other}", port=self.services[other].port, weight=weight)
+            for other, weight in weights.items()
+        ]
+        route = route_pb2.Route(
+            object=resource_pb2.ObjectRef(kind="TLSRoute", namespace="bench", name=name),
+            kind=route_pb2.ROUTE_KIND_TLS,
+            parents=[route_pb2.RouteParent(service=f"bench/{service.name}", port=service.port)],
+            hostnames=[server_name],
+            rules=[route_pb2.RouteRule(backends=backends)],
+        )
+        self.routes.append(ours.resource(resource_pb2.RESOURCE_KIND_ROUTE, f"TLSRoute/bench/{name}", route))
 
     def start(self) -> None:
         root = certificates.make(self.folder, ["caller", "called"])
@@ -172,6 +191,7 @@ class Mesh:
         upserts = [ours.mesh(root), ours.resource(resource_pb2.RESOURCE_KIND_WORKLOAD, "bench/caller", workload)]
         for service in self.services.values():
             upserts += service_resources(service)
+        upserts += self.routes
         known = [f"bench/{name}" for name in self.services]
         return discovery_pb2.ChangeSet(nonce=1, generation=1, upserts=upserts, known=known).SerializeToString()
 

@@ -60,7 +60,15 @@ class Database:
             f"-p{PASSWORD}",
         ]
         # The chain is verified by this root; the name would have to be that of the local port.
-        words = [program("mariadb", "mariadb-client-core"), *where, f"--ssl-ca={self.root}", "-BN", "-e", command, "shop"]
+        words = [
+            program("mariadb", "mariadb-client-core"),
+            *where,
+            f"--ssl-ca={self.root}",
+            "-BN",
+            "-e",
+            command,
+            "shop",
+        ]
         ended = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
         assert ended.returncode == 0, ended.stderr
         return ended.stdout
