@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from greeter import Greeter
 from mesh import Mesh
 from servers import name_of
 
@@ -16,6 +17,7 @@ def mesh() -> Iterator[Mesh]:
         found = Mesh(Path(place))
         greeter = found.add("greeter", "http2", 50051, places=2)
         found.again("twins", greeter, "http2")
+        found.add("greeter-one", "http2", 50051)
         found.add("locked", "http2", 50052, denied=True)
         found.add("empty", "http2", 50053)
         found.add("chat", "http", 80)
@@ -35,3 +37,12 @@ def mesh() -> Iterator[Mesh]:
             yield found
         finally:
             found.stop()
+
+
+@pytest.fixture(scope="module")
+def greeters(mesh: Mesh) -> Iterator[list[Greeter]]:
+    """Both places of the Service."""
+    found = [Greeter(port) for port in mesh.services["greeter"].processes]
+    yield found
+    for greeter in found:
+        greeter.stop()

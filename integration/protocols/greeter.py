@@ -1,6 +1,6 @@
 """A gRPC server by the official library: one method for each way to call and to fail. Messages are bytes.
 
-Used by test_grpc.
+Used by test_grpc and test_grpc_channels.
 """
 
 import threading
@@ -9,23 +9,44 @@ from concurrent import futures
 from typing import Any
 
 import grpc
+from google.protobuf import any_pb2
+from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+from grpc_status import rpc_status
 
 SERVICE = "plait.test.Greeter"
-LARGEST = 8 << 20
+LARGEST = 17 << 20
+# More streams than one connection of a caller opens in these tests.
+THREADS = 128
+OPTIONS = [
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.max_receive_message_length", LARGEST),
+    ("grpc.max_send_message_length", LARGEST),
+]
+"""Of a caller that shares its connection with no other."""
 Context = grpc.ServicerContext
 
 
 class Greeter:
-    """One server. `cancelled` is set when a caller took a call back."""
+    """One server, with `more` options. `cancelled` is set when a caller took a call back."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *more: tuple[str, int]) -> None:
         self.port = port
         self.cancelled = threading.Event()
         self.waiting = threading.Event()
-        options = [("grpc.max_receive_message_length", LARGEST), ("grpc.max_send_message_length", LARGEST)]
-        self.server = grpc.server(futures.ThreadPoolExecutor(16), options=options)
+        options = [
+            ("grpc.max_receive_message_length", LARGEST),
+            ("grpc.max_send_message_length", LARGEST),
+            # It wants to hear of the sidecar, and hears of it while nobody calls.
+            ("grpc.keepalive_time_ms", 200),
+            ("grpc.keepalive_timeout_ms", 10_000),
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.http2.max_pings_without_data", 0),
+            *more,
+        ]
+        self.server = grpc.server(futures.ThreadPoolExecutor(THREADS), options=options)
         self.server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, self._handlers()),))
         status = health.HealthServicer()
         status.set(SERVICE, health_pb2.HealthCheckResponse.SERVING)
@@ -35,8 +56,9 @@ class Greeter:
         assert self.server.add_insecure_port(f"127.0.0.1:{port}") == port
         self.server.start()
 
-    def stop(self) -> None:
-        self.server.stop(0).wait()
+    def stop(self, grace: float = 0) -> None:
+        """Says that it goes; calls under way have `grace` seconds."""
+        self.server.stop(grace).wait()
 
     def _handlers(self) -> dict[str, Any]:
         return {
@@ -44,12 +66,15 @@ class Greeter:
             "Count": grpc.unary_stream_rpc_method_handler(self.count),
             "Sum": grpc.stream_unary_rpc_method_handler(self.sum),
             "Talk": grpc.stream_stream_rpc_method_handler(self.talk),
+            "Explain": grpc.unary_unary_rpc_method_handler(self.explain),
             "Fail": grpc.unary_unary_rpc_method_handler(self.fail),
             "FailLate": grpc.unary_stream_rpc_method_handler(self.fail_late),
             "Wait": grpc.unary_unary_rpc_method_handler(self.wait),
             "WaitStream": grpc.unary_stream_rpc_method_handler(self.wait_stream),
             "Left": grpc.unary_unary_rpc_method_handler(self.left),
             "Where": grpc.unary_unary_rpc_method_handler(lambda _, __: str(self.port).encode()),
+            "Peer": grpc.unary_unary_rpc_method_handler(lambda _, context: context.peer().encode()),
+            "Meet": grpc.stream_stream_rpc_method_handler(self.meet),
             "Metadata": grpc.unary_unary_rpc_method_handler(self.metadata),
         }
 
@@ -68,6 +93,16 @@ class Greeter:
     def talk(self, requests: Iterator[bytes], context: Context) -> Iterator[bytes]:
         for request in requests:
             yield request.upper()
+
+    def meet(self, requests: Iterator[bytes], context: Context) -> Iterator[bytes]:
+        yield str(self.port).encode()
+        yield from requests
+
+    def explain(self, request: bytes, context: Context) -> bytes:
+        why = any_pb2.Any()
+        why.Pack(error_details_pb2.ErrorInfo(reason="STOCK", domain="shop.example", metadata={"left": "0"}))
+        status = status_pb2.Status(code=grpc.StatusCode.FAILED_PRECONDITION.value[0], message="sold", details=[why])
+        context.abort_with_status(rpc_status.to_status(status))
 
     def fail(self, request: bytes, context: Context) -> bytes:
         context.set_code(next(code for code in grpc.StatusCode if code.name.encode() == request))
