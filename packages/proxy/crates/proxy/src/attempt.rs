@@ -22,6 +22,7 @@ use crate::{
     call::{Call, Wish},
     exchange,
     failed::{Failed, Fault},
+    health,
     hop::Hop,
     plan::{Plan, Target},
     reject::Reject,
@@ -94,6 +95,9 @@ impl From<Failed> for Stop {
 
 /// Tries until there is an answer.
 pub(crate) async fn run(call: &mut Call, plan: &Plan, outcome: &mut Outcome<'_>) -> Result<(), Fault> {
+    if let Target::Backend(backend) = &plan.target {
+        health::called(&call.worker, backend, &call.workload.key);
+    }
     let traffic = plan.traffic();
     let began = Instant::from_std(outcome.began());
     let own = callers_deadline(call);

@@ -5,11 +5,13 @@
 mod answer;
 mod attempt;
 mod call;
+mod check;
 mod connection;
 mod exchange;
 mod failed;
 mod flood;
 mod heads;
+mod health;
 mod hop;
 mod http1;
 mod http2;

@@ -9,6 +9,7 @@ use plait_telemetry::Mirrored;
 
 use crate::{
     call::{Call, Wish},
+    health,
     plan::{Plan, Target},
     source::Step,
     upstream::{self, Arrived, Begun, Outgoing},
@@ -68,6 +69,7 @@ async fn deliver(worker: &Rc<Worker>, copy: Copy) -> Option<()> {
     let generation = snapshot.generation;
     let limited = backend.clone();
     let _admitted = plait_decide::limit::admit(&limited).ok()?;
+    health::called(worker, &limited, &source.key);
     // Copies follow nobody's session.
     let plan = Plan { snapshot, target: Target::Backend(backend), rule: None, share: 0, mirrors: Vec::new(), hash: None };
     let hop = plan.hop(&[], worker.now_nanos()).ok()?;

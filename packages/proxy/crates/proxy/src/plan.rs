@@ -54,7 +54,7 @@ impl Plan {
             Target::Outside(address) => (*address, None, false, CONNECT, IDLE),
             Target::Backend(backend) => {
                 let endpoint = balance::pick(backend, self.hash, tried, now_nanos, |n| fastrand::usize(..n)).ok_or_else(|| {
-                    let detail = format!("Service {} has no ready endpoint for port {}", backend.service, backend.port);
+                    let detail = nobody(backend);
                     Reject { detail, ..Reject::new(Reason::NoReadyEndpoint, self.snapshot.generation) }
                 })?;
                 let http2 = backend.protocol == Protocol::Http2;
@@ -77,6 +77,15 @@ impl Plan {
     /// Whether another endpoint could do what one did not.
     pub(crate) fn has_choice(&self) -> bool {
         matches!(self.target, Target::Backend(_))
+    }
+}
+
+/// Why no endpoint can be asked.
+fn nobody(backend: &Backend) -> String {
+    let Backend { service, port, endpoints, .. } = backend;
+    match endpoints.len() {
+        0 => format!("Service {service} has no ready endpoint for port {port}"),
+        count => format!("all {count} endpoints of Service {service} for port {port} fail their health checks, and minHealthyPercent is 0"),
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
-    time::SystemTime,
+    time::{Duration, Instant, SystemTime},
 };
 
 use plait_identity::Identities;
@@ -16,7 +16,7 @@ use serde::Serialize;
 use std::sync::Mutex;
 use tokio::sync::watch;
 
-use crate::speakers::Speakers;
+use crate::{health::Checks, speakers::Speakers};
 
 /// What all workers share.
 #[derive(Debug)]
@@ -35,8 +35,12 @@ pub struct Shared {
     pub connections: Connections,
     /// Destinations whose servers speak first.
     pub speakers: Speakers,
+    /// Active health checks.
+    pub(crate) checks: Checks,
     /// Connections of callers.
     admitted: AtomicUsize,
+    /// When the clock of everything that decides began.
+    began: Instant,
 }
 
 /// A caller's connection, counted until it is dropped.
@@ -60,8 +64,15 @@ impl Shared {
             listening: watch::Sender::default(),
             connections: Connections::default(),
             speakers: Speakers::default(),
+            checks: Checks::default(),
             admitted: AtomicUsize::new(0),
+            began: Instant::now(),
         })
+    }
+
+    /// Time since the proxy began: the clock of everything that decides, the same for all workers, since they share what is learnt.
+    pub fn now(&self) -> Duration {
+        self.began.elapsed()
     }
 
     /// One more connection of a caller, unless there are `most` already.

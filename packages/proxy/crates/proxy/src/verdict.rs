@@ -24,7 +24,8 @@ fn is_failure(response: &ResponseHead) -> bool {
     response.status >= 500 || response.headers.first("grpc-status").is_some_and(|status| matches!(status, b"13" | b"14" | b"15"))
 }
 
-fn blames_the_endpoint(reason: Reason) -> bool {
+/// Whether the endpoint, or the way to it, is what failed.
+pub(crate) fn blames_the_endpoint(reason: Reason) -> bool {
     match reason {
         Reason::UpstreamUnreachable
         | Reason::UpstreamReset

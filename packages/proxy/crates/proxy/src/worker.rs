@@ -14,7 +14,7 @@ use plait_decide::retry::Budget;
 use plait_model::{Destination, Map};
 use tokio::sync::{Notify, watch};
 
-use crate::{Shared, listener, multiplex::Connections, pool::Pool};
+use crate::{Shared, health, listener, multiplex::Connections, pool::Pool};
 
 /// Idle connections are looked through this often.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -27,7 +27,6 @@ pub(crate) struct Worker {
     pub(crate) connections: Connections,
     budgets: RefCell<Map<Arc<str>, Rc<Budget>>>,
     trust: watch::Receiver<u64>,
-    began: Instant,
     /// Connections, streams and copies under way.
     active: Cell<usize>,
     ended: Notify,
@@ -38,7 +37,10 @@ pub(crate) struct Worker {
 pub async fn serve(shared: Arc<Shared>, share_ports: bool) {
     let worker = Worker::new(shared);
     let sweeping = tokio::task::spawn_local(sweep(worker.clone()));
+    let checking = tokio::task::spawn_local(health::run(worker.clone()));
     listener::follow(&worker, share_ports).await;
+    // Checks would keep connections busy that are to end.
+    checking.abort();
     worker.drained().await;
     sweeping.abort();
 }
@@ -58,7 +60,6 @@ impl Worker {
             connections: Connections::default(),
             budgets: RefCell::default(),
             trust: shared.identities.changes(),
-            began: Instant::now(),
             active: Cell::new(0),
             ended: Notify::new(),
             shared,
@@ -90,9 +91,9 @@ impl Worker {
         }
     }
 
-    /// Time since the worker began: the clock of everything that decides.
+    /// The clock of everything that decides.
     pub(crate) fn now(&self) -> Duration {
-        self.began.elapsed()
+        self.shared.now()
     }
 
     pub(crate) fn now_nanos(&self) -> u64 {

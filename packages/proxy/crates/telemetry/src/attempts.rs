@@ -1,4 +1,5 @@
-//! What is counted of the ways of a request besides the first: retries by destination, mirrors and ejections by backend. Called by `telemetry`.
+//! What is counted of the ways of a request besides the first: retries by destination, mirrors, ejections and health checks by backend.
+//! Called by `telemetry`.
 
 use std::{
     iter,
@@ -15,8 +16,32 @@ pub(crate) type Retries = Family<RetryLabels, AtomicU64>;
 /// All series of mirrored requests.
 pub(crate) type Mirrors = Family<MirrorLabels, AtomicU64>;
 
-/// All series of ejections.
-pub(crate) type Ejections = Family<EjectionLabels, AtomicU64>;
+/// All series of ejections, and of how the endpoints of a backend do.
+pub(crate) type Backends = Family<BackendLabels, AtomicU64>;
+/// All series of health checks.
+pub(crate) type Checks = Family<CheckLabels, AtomicU64>;
+
+/// How an active health check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Checked {
+    /// The endpoint did as expected.
+    Passed,
+    /// It did not.
+    Failed,
+    /// It was refused by a policy or could not be made, which says nothing of the endpoint.
+    NoVerdict,
+}
+
+impl Checked {
+    /// As labels have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::NoVerdict => "no_verdict",
+        }
+    }
+}
 
 /// What became of a mirrored request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -64,11 +89,11 @@ impl Labels for RetryLabels {
     }
 }
 
-/// What tells series of ejections apart: the backend.
+/// What tells series of a backend apart.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct EjectionLabels(pub(crate) Arc<str>);
+pub(crate) struct BackendLabels(pub(crate) Arc<str>);
 
-impl Labels for EjectionLabels {
+impl Labels for BackendLabels {
     fn values(&self) -> impl Iterator<Item = &str> {
         iter::once(&*self.0)
     }
@@ -96,6 +121,34 @@ pub(crate) struct MirrorLabels {
 }
 
 impl Labels for MirrorLabels {
+    fn values(&self) -> impl Iterator<Item = &str> {
+        iter::once(&*self.backend)
+    }
+
+    fn names_host(&self) -> bool {
+        false
+    }
+
+    fn overflow(&self, other: &Arc<str>) -> Self {
+        Self { backend: other.clone(), outcome: self.outcome }
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        label(&mut text, "backend", &self.backend);
+        label(&mut text, "outcome", self.outcome.as_str());
+        text
+    }
+}
+
+/// What tells series of health checks apart.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct CheckLabels {
+    pub(crate) backend: Arc<str>,
+    pub(crate) outcome: Checked,
+}
+
+impl Labels for CheckLabels {
     fn values(&self) -> impl Iterator<Item = &str> {
         iter::once(&*self.backend)
     }

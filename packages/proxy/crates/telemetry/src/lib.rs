@@ -17,7 +17,7 @@ mod series;
 mod telemetry;
 pub mod trace;
 
-pub use attempts::Mirrored;
+pub use attempts::{Checked, Mirrored};
 pub use connection::Connection;
 pub use metrics::{Kind, METRICS, Metric};
 pub use outcome::Outcome;

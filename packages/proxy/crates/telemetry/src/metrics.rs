@@ -60,6 +60,12 @@ metrics! {
         "Copies of requests for mirror backends."
     EJECTIONS "plait_ejections_total" Counter ["backend"]
         "Endpoints that outlierDetection ejected."
+    CHECKS "plait_health_checks_total" Counter ["backend" "outcome"]
+        "Health checks that ended."
+    UNHEALTHY "plait_unhealthy_endpoints" Gauge ["backend"]
+        "Endpoints that fail their health checks."
+    PANICKING "plait_backend_panicking" Gauge ["backend"]
+        "1 while so few endpoints are healthy that all are used."
     CONNECTIONS "plait_connections_total" Counter ["direction" "source" "destination" "protocol" "tls"]
         "Connections that were opened."
     CONNECTIONS_OPEN "plait_connections_open" Gauge ["direction" "source" "destination" "protocol" "tls"]

@@ -27,9 +27,16 @@ pub(crate) fn page(telemetry: &Telemetry) -> String {
         (&metrics::MET_CLOSING, telemetry.met_closing.all()),
         (&metrics::MIRRORED, telemetry.mirrors.all()),
         (&metrics::EJECTIONS, telemetry.ejections.all()),
+        (&metrics::CHECKS, telemetry.checks.all()),
     ];
     for (metric, series) in counted {
         page.counters(metric, in_order(series).iter().map(|series| (&*series.labels, series.counters.load(Relaxed))));
+    }
+    for (metric, series) in [(&metrics::UNHEALTHY, telemetry.unhealthy.all()), (&metrics::PANICKING, telemetry.panicking.all())] {
+        page.begin(metric);
+        for Series { labels, counters } in in_order(series).iter().map(|series| &**series) {
+            page.sample(metric.name, labels, None, counters.load(Relaxed));
+        }
     }
     connections(&mut page, &in_order(telemetry.connections.all()));
     let mut denials = telemetry.dry_runs.all();

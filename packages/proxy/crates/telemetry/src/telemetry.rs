@@ -14,7 +14,7 @@ use plait_model::{AccessLogFilter, Mesh, ObjectRef};
 
 use crate::{
     Connection, Direction, Protocol, Record,
-    attempts::{EjectionLabels, Ejections, MirrorLabels, Mirrored, Mirrors, Retries, RetryLabels},
+    attempts::{BackendLabels, Backends, CheckLabels, Checked, Checks, MirrorLabels, Mirrored, Mirrors, Retries, RetryLabels},
     connection::{ConnectionLabels, Connections},
     dry_run::DryRuns,
     log::AccessLog,
@@ -34,7 +34,10 @@ pub struct Telemetry {
     pub(crate) retries: Retries,
     pub(crate) met_closing: Retries,
     pub(crate) mirrors: Mirrors,
-    pub(crate) ejections: Ejections,
+    pub(crate) ejections: Backends,
+    pub(crate) checks: Checks,
+    pub(crate) unhealthy: Backends,
+    pub(crate) panicking: Backends,
     pub(crate) dry_runs: DryRuns,
     pub(crate) in_flight: [Gauge; 2],
     pub(crate) panics: AtomicU64,
@@ -59,7 +62,10 @@ impl Telemetry {
             retries: Retries::new(),
             met_closing: Retries::new(),
             mirrors: Mirrors::new(),
-            ejections: Ejections::new(),
+            ejections: Backends::new(),
+            checks: Checks::new(),
+            unhealthy: Backends::new(),
+            panicking: Backends::new(),
             dry_runs: DryRuns::default(),
             in_flight: Default::default(),
             panics: AtomicU64::new(0),
@@ -103,7 +109,19 @@ impl Telemetry {
 
     /// An endpoint of `backend`, "namespace/service:port", was ejected because it answered badly.
     pub fn ejected(&self, backend: &Arc<str>) {
-        self.ejections.series(&EjectionLabels(backend.clone())).counters.fetch_add(1, Relaxed);
+        self.ejections.series(&BackendLabels(backend.clone())).counters.fetch_add(1, Relaxed);
+    }
+
+    /// A health check of an endpoint of `backend` ended.
+    pub fn checked(&self, backend: &Arc<str>, outcome: Checked) {
+        self.checks.series(&CheckLabels { backend: backend.clone(), outcome }).counters.fetch_add(1, Relaxed);
+    }
+
+    /// So many endpoints of `backend` fail their checks; `panics`: so many that all are used.
+    pub fn set_health(&self, backend: &Arc<str>, unhealthy: u64, panics: bool) {
+        let labels = BackendLabels(backend.clone());
+        self.unhealthy.series(&labels).counters.store(unhealthy, Relaxed);
+        self.panicking.series(&labels).counters.store(panics.into(), Relaxed);
     }
 
     /// A request was mirrored to `backend`, "namespace/service:port".

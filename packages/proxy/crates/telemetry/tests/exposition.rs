@@ -8,7 +8,7 @@ use std::{
 };
 
 use plait_model::ObjectRef;
-use plait_telemetry::{Direction, METRICS, Mirrored, Outcome, Protocol, Record, Telemetry};
+use plait_telemetry::{Checked, Direction, METRICS, Mirrored, Outcome, Protocol, Record, Telemetry};
 use proptest::prelude::*;
 use support::Page;
 
@@ -46,6 +46,8 @@ fn what_the_application_sets_is_shown() {
     telemetry.retried(&"shop/reviews".into());
     telemetry.mirrored(&"shop/shadow:80".into(), Mirrored::TooLarge);
     telemetry.ejected(&"shop/reviews:80".into());
+    telemetry.checked(&"shop/reviews:80".into(), Checked::NoVerdict);
+    telemetry.set_health(&"shop/reviews:80".into(), 2, true);
     telemetry.met_closing(&"shop/reviews".into());
     let page = Page::parse(&telemetry.render());
     for (series, value) in [
@@ -54,6 +56,9 @@ fn what_the_application_sets_is_shown() {
         ("plait_panics_total", 1.0),
         (r#"plait_policy_dry_run_total{policy="shop/readers",workload="shop/web",verdict="denied"}"#, 2.0),
         (r#"plait_retries_total{destination="shop/reviews"}"#, 1.0),
+        (r#"plait_health_checks_total{backend="shop/reviews:80",outcome="no_verdict"}"#, 1.0),
+        (r#"plait_unhealthy_endpoints{backend="shop/reviews:80"}"#, 2.0),
+        (r#"plait_backend_panicking{backend="shop/reviews:80"}"#, 1.0),
         (r#"plait_mirrored_requests_total{backend="shop/shadow:80",outcome="too_large"}"#, 1.0),
         (r#"plait_closing_connections_total{destination="shop/reviews"}"#, 1.0),
         (r#"plait_ejections_total{backend="shop/reviews:80"}"#, 1.0),
@@ -98,6 +103,8 @@ fn one_of_everything(telemetry: &Telemetry, name: &Arc<str>) {
     telemetry.retried(name);
     telemetry.mirrored(name, Mirrored::Failed);
     telemetry.ejected(name);
+    telemetry.checked(name, Checked::Failed);
+    telemetry.set_health(name, 0, false);
     telemetry.met_closing(name);
     telemetry.set_certificate(name, Some(SystemTime::UNIX_EPOCH));
 }

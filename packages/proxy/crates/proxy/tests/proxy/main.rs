@@ -5,6 +5,7 @@
 mod balancing;
 mod bodies;
 mod broken;
+mod checks;
 mod closing;
 mod deadlines;
 mod drain;
