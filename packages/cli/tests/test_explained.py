@@ -101,11 +101,22 @@ answer      404 route_not_found
         ({"algorithm": "PeakEWMA", "hash_on": None}, "balancing   PeakEWMA"),
         ({"hash_on": "header x"}, "balancing   RingHash by header x: the request has none, any"),
         ({"ejected": "5 failures in a row"}, "              ejected: 5 failures in a row"),
+        ({"health_check": "it accepts a connection"}, "              checked: it accepts a connection"),
+        ({"panics": True}, "              ! so few endpoints are healthy that all are used"),
+        ({"slow_start_ms": 30_000}, "              slow start: the share of a new endpoint grows for 30s"),
     ],
 )
 def test_how_an_endpoint_is_chosen_is_told(found: dict[str, Any], expected: str) -> None:
     balancing = {"algorithm": "RingHash", "hash_on": None, "owner": None, "ejected": None} | found
     assert expected in lines(TESTER | {"balancing": balancing}, PLACES, "http://u")
+
+
+def test_what_keeps_requests_from_an_endpoint_is_told() -> None:
+    standing = ["fails its health checks: it answered with status 503", "ejected for bad answers, for 7s more"]
+    endpoint = TESTER["endpoints"][0] | {"standing": standing}
+    told = list(lines(TESTER | {"endpoints": [endpoint]}, PLACES, "http://u"))
+    at = told.index("endpoint    127.0.0.1:18104 (bookshop/reviews-v2-1)")
+    assert told[at + 1 : at + 3] == [f"              ! {one}" for one in standing]
 
 
 NO_PORT = STRANGER | {"egress": None, "answer": {"status": 503, "reason": "port_not_found"}}

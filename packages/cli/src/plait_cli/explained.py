@@ -39,6 +39,8 @@ def lines(decision: Mapping[str, Any], places: Places, url: str) -> Iterator[str
     yield from balancing(decision.get("balancing"))
     for endpoint in decision["endpoints"]:
         yield row("endpoint", f"{endpoint['address']} ({endpoint['workload']})")
+        for standing in endpoint.get("standing", ()):
+            yield row("", f"  ! {standing}")
     yield from limits(decision["limits"], places)
     yield from policy(decision["policy"], places)
     answer = decision["answer"] or {}
@@ -62,6 +64,12 @@ def balancing(found: Mapping[str, Any] | None) -> Iterator[str]:
     yield row("balancing", text)
     if found["ejected"]:
         yield row("", f"  ejected: {found['ejected']}")
+    if found.get("health_check"):
+        yield row("", f"  checked: {found['health_check']}")
+    if found.get("panics"):
+        yield row("", "  ! so few endpoints are healthy that all are used")
+    if found.get("slow_start_ms"):
+        yield row("", f"  slow start: the share of a new endpoint grows for {duration(found['slow_start_ms'])}")
 
 
 def row(label: str, text: str, place: str = "") -> str:

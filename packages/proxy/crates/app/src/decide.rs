@@ -83,11 +83,11 @@ pub(crate) fn run(command: &Decide) -> Result<String, DecideError> {
     }
     let question = command.request.question()?;
     let mut snapshot = applied.snapshot;
-    let mut found = explain(&snapshot, &question);
+    let mut found = explain(&snapshot, &question, 0);
     if let Err(Unanswerable::NotHeld(key)) = &found {
         // The file holds the whole world: what is not in it, the mesh does not have.
         snapshot.unknown.insert(DestinationKey::from_contract(key));
-        found = explain(&snapshot, &question);
+        found = explain(&snapshot, &question, 0);
     }
     Ok(serde_json::to_string(&found?)?)
 }

@@ -1,18 +1,19 @@
 //! Why a request would do what it would do, by the same functions that serve it. Asked by the admin socket, and offline by `plait-proxy decide`.
 
 mod decision;
+mod standing;
 mod words;
 
 use std::num::NonZeroU32;
 
 use plait_model::{
-    Backend, Destination, DestinationKey, Egress, Lookup, Peer, Protocol, Reason, RequestHead, RouteKind, RouteTable, Rule, Snapshot,
-    WeightedBackend, Workload, split_authority,
+    Backend, Destination, DestinationKey, Egress, Endpoint, Lookup, Peer, Protocol, Reason, RequestHead, RouteKind, RouteTable, Rule,
+    Snapshot, WeightedBackend, Workload, split_authority,
 };
 
 pub use self::decision::{Answer, Balancing, Called, Chosen, Decision, From, Limits, NotChosen, Place, Share, Verdict};
 use crate::{
-    authorize, hash, rewrite,
+    authorize, hash, health, rewrite,
     route::{self, RouteChoice},
 };
 
@@ -41,8 +42,8 @@ pub enum Unanswerable {
     NotHeld(String),
 }
 
-/// Answers a question from one snapshot.
-pub fn explain(snapshot: &Snapshot, question: &Question) -> Result<Decision, Unanswerable> {
+/// Answers a question from one snapshot. `now_nanos` is read from the clock of those who learnt about its endpoints; offline any will do.
+pub fn explain(snapshot: &Snapshot, question: &Question, now_nanos: u64) -> Result<Decision, Unanswerable> {
     let from = snapshot.workloads.get(question.from.as_str()).ok_or_else(|| Unanswerable::Workload(question.from.clone()))?;
     let (host, port) = split_authority(&question.head.authority).ok_or_else(|| Unanswerable::Authority(question.head.authority.clone()))?;
     let key = DestinationKey::of_host(host, &from.namespace);
@@ -70,7 +71,7 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Result<Decision, Una
         },
         Lookup::Known(destination) => {
             let server_name = question.server_name.as_deref().unwrap_or(host).to_ascii_lowercase();
-            let asked = Asked { port: port.unwrap_or(80), head: &question.head, server_name: &server_name };
+            let asked = Asked { port: port.unwrap_or(80), head: &question.head, server_name: &server_name, now_nanos };
             routed(snapshot, from, &destination, asked, &mut decision);
         }
     }
@@ -83,10 +84,11 @@ struct Asked<'q> {
     port: u16,
     head: &'q RequestHead,
     server_name: &'q str,
+    now_nanos: u64,
 }
 
 fn routed(snapshot: &Snapshot, from: &Workload, called: &Destination, asked: Asked<'_>, decision: &mut Decision) {
-    let Asked { port, head, server_name } = asked;
+    let Asked { port, head, server_name, now_nanos } = asked;
     let Some(service_port) = called.port(port) else {
         decision.answer = Some(answer(Reason::PortNotFound));
         return;
@@ -128,6 +130,7 @@ fn routed(snapshot: &Snapshot, from: &Workload, called: &Destination, asked: Ask
     };
     // What is sent to a port of opaque bytes travels as bytes, and is judged as bytes.
     let received = (!spoken.is_opaque()).then(|| received(choice, share, head));
+    decision.endpoints = backend.endpoints.iter().map(|endpoint| place(backend, endpoint, now_nanos)).collect();
     at_backend(snapshot, from, backend, received.as_ref(), decision);
 }
 
@@ -147,16 +150,7 @@ fn at_backend(snapshot: &Snapshot, from: &Workload, backend: &Backend, http: Opt
         limits.origins.extend_from_slice(&backend.traffic.origins);
     }
     decision.balancing = Some(balancing(backend, from, http));
-    decision.endpoints = backend
-        .endpoints
-        .iter()
-        .map(|endpoint| Place {
-            workload: endpoint.workload.to_string(),
-            address: endpoint.address.to_string(),
-            identity: endpoint.identity.as_ref().map(|identity| identity.as_str().to_owned()),
-        })
-        .collect();
-    let Some(endpoint) = backend.endpoints.first() else {
+    let Some(endpoint) = backend.endpoints.first().filter(|_| !health::is_closed(backend)) else {
         decision.answer = Some(answer(Reason::NoReadyEndpoint));
         return;
     };
@@ -177,6 +171,15 @@ fn at_backend(snapshot: &Snapshot, from: &Workload, backend: &Backend, http: Opt
     });
 }
 
+fn place(backend: &Backend, endpoint: &Endpoint, now_nanos: u64) -> Place {
+    Place {
+        workload: endpoint.workload.to_string(),
+        address: endpoint.address.to_string(),
+        identity: endpoint.identity.as_ref().map(|identity| identity.as_str().to_owned()),
+        standing: standing::standing(backend, endpoint, now_nanos),
+    }
+}
+
 fn balancing(backend: &Backend, from: &Workload, http: Option<&RequestHead>) -> Balancing {
     let peer = Peer { identity: Some(from.identity.clone()), address: from.address };
     let bytes = RequestHead::default();
@@ -189,6 +192,9 @@ fn balancing(backend: &Backend, from: &Workload, http: Option<&RequestHead>) -> 
         hash_on: backend.hash_table.as_ref().map(|_| words::hashed(&backend.traffic.hash_on)),
         owner,
         ejected: backend.traffic.outliers.as_ref().map(words::ejected),
+        health_check: backend.traffic.health_check.as_ref().map(words::checked),
+        panics: health::panics(backend),
+        slow_start_ms: backend.traffic.slow_start.filter(|_| backend.hash_table.is_none()).map(millis),
     }
 }
 

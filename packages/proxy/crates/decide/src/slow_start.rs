@@ -21,6 +21,14 @@ pub(crate) fn share(endpoint: &Endpoint, window: Duration, now_nanos: u64) -> u3
     grown(since.max(state.outlier.ejected_until_nanos.load(Relaxed)), window, now_nanos)
 }
 
+/// The same for people: `None` when it is whole, or was not considered yet.
+pub(crate) fn reached(endpoint: &Endpoint, window: Duration, now_nanos: u64) -> Option<u32> {
+    if endpoint.state.since_nanos.load(Relaxed) == 0 {
+        return None;
+    }
+    Some(share(endpoint, window, now_nanos)).filter(|share| *share < WHOLE)
+}
+
 fn grown(since_nanos: u64, window: Duration, now_nanos: u64) -> u32 {
     let passed = u128::from(now_nanos.saturating_sub(since_nanos)) * u128::from(WHOLE);
     let grown = passed.checked_div(window.as_nanos()).unwrap_or(u128::from(WHOLE));

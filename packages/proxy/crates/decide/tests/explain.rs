@@ -4,17 +4,25 @@
 
 mod text;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
-use plait_decide::explain::{Decision, Question, Unanswerable, explain};
+use plait_decide::{
+    explain::{Decision, Question, Unanswerable, explain},
+    health,
+};
 use plait_model::{
-    Action, Algorithm, Backend, BackendTraffic, DefaultPolicy, Destination, DestinationKey, DestinationPort, Egress, Endpoint, Filters,
-    GrpcLength, HashOn, HashTable, HeaderModifier, Hostname, Map, Mesh, ObjectRef, Operation, OutlierDetection, PathRewrite, Policy,
-    PolicyBinding, PolicyRule, Protocol, Redirect, RequestHead, RouteKind, RouteTable, Rule, Snapshot, SpiffeId, SuccessRate, UrlRewrite,
-    WeightedBackend, Workload,
+    Action, Algorithm, Backend, BackendTraffic, DefaultPolicy, Destination, DestinationKey, DestinationPort, Egress, Endpoint,
+    EndpointState, Filters, GrpcLength, HashOn, HashTable, HeaderModifier, HealthCheck, Hostname, Map, Mesh, ObjectRef, Operation,
+    OutlierDetection, PathRewrite, Policy, PolicyBinding, PolicyRule, Probe, Protocol, Redirect, RequestHead, RouteKind, RouteTable, Rule,
+    Snapshot, SpiffeId, SuccessRate, UrlRewrite, WeightedBackend, Workload,
 };
 
 const WEB: &str = "ns/web-1";
+/// Of the clock of those who learn about endpoints.
+const NOW: u64 = 1_000_000_000_000;
 
 fn id(account: &str) -> Arc<SpiffeId> {
     Arc::new(SpiffeId::new("example", "ns", account).unwrap())
@@ -67,6 +75,20 @@ fn backend(service: &str, port: u16) -> (Arc<str>, Arc<Backend>) {
                 max_ejected_percent: 50,
                 success_rate: Some(SuccessRate { min_percent: 80, min_requests: 20, interval: Duration::from_secs(30) }),
             }),
+            health_check: Some(HealthCheck {
+                interval: Duration::from_secs(10),
+                timeout: Duration::from_secs(1),
+                unhealthy_threshold: 3,
+                healthy_threshold: 2,
+                min_healthy_percent: 50,
+                probe: Probe::Http {
+                    path: "/ready".into(),
+                    query: Some("deep".into()),
+                    host: "reviews.ns".into(),
+                    expected_statuses: vec![200, 204],
+                },
+            }),
+            slow_start: Some(Duration::from_secs(10)),
             ..BackendTraffic::default()
         },
         state: Arc::default(),
@@ -122,7 +144,7 @@ fn paths(path: &str) -> Vec<Operation> {
 fn ask(snapshot: &Snapshot, authority: &str, request: &str) -> Result<Decision, Unanswerable> {
     let mut head = text::head(request).unwrap();
     head.authority = authority.into();
-    explain(snapshot, &Question { from: WEB.into(), head, server_name: None })
+    explain(snapshot, &Question { from: WEB.into(), head, server_name: None }, NOW)
 }
 
 fn plain(index: usize, found: &str) -> Arc<Rule> {
@@ -140,6 +162,8 @@ fn the_rule_that_takes_it_says_what_of_it_matched() {
 
 #[test]
 fn how_an_endpoint_is_chosen_is_told() {
+    let checked = "GET /ready?deep of reviews.ns gives 200 or 204; every 10s, within 1s; out after 3 failures, back after 2 passes; \
+                   with less than 50 % healthy all are used";
     let ejected = "5 failures in a row or fewer than 80 % successes of at least 20 requests in 30s; for 10s, at most 50 % of the endpoints";
     for (request, owner) in [("GET / x-user=a", Some("ns/reviews-1")), ("GET /", None)] {
         let balancing = ask(&shop(vec![plain(0, "")], vec![]), "reviews", request).unwrap().balancing.unwrap();
@@ -148,6 +172,47 @@ fn how_an_endpoint_is_chosen_is_told() {
             ("Maglev", Some("header x-user"), owner)
         );
         assert_eq!(balancing.ejected.as_deref(), Some(ejected));
+        assert_eq!(balancing.health_check.as_deref(), Some(checked));
+        assert_eq!((balancing.panics, balancing.slow_start_ms), (false, None), "what hashes knows no slow start");
+    }
+}
+
+#[test]
+fn what_keeps_requests_from_an_endpoint_is_told() {
+    let asked = |learn: &dyn Fn(&EndpointState)| {
+        let snapshot = shop(vec![plain(0, "")], vec![]);
+        let backend = &snapshot.backends["ns/reviews:80"];
+        learn(&backend.endpoints[0].state);
+        health::count(backend, NOW);
+        let decision = ask(&snapshot, "reviews", "GET /").unwrap();
+        (decision.endpoints[0].standing.clone(), decision.balancing.unwrap().panics)
+    };
+    let failing = |state: &EndpointState, why: &str| *state.health.failure.lock().unwrap() = Some(why.into());
+    let fails = |state: &EndpointState| {
+        state.health.unhealthy.store(true, Relaxed);
+        failing(state, "it answered with status 500");
+    };
+    let half = |state: &EndpointState| state.since_nanos.store(NOW - 5_000_000_000, Relaxed);
+    let cases: [(&dyn Fn(&EndpointState), Vec<&str>, bool); 8] = [
+        (&|_| {}, vec![], false),
+        (&fails, vec!["fails its health checks: it answered with status 500"], true),
+        (&|state| state.health.unhealthy.store(true, Relaxed), vec!["failed its health checks; the last one passed"], true),
+        (&|state| failing(state, "policy_denied"), vec!["its last health check did not pass: policy_denied"], false),
+        (
+            &|state| state.ejected_until_nanos.store(NOW + 1_500_000_000, Relaxed),
+            vec!["a dial was refused: passed over for 1.5s more"],
+            false,
+        ),
+        (
+            &|state| state.outlier.ejected_until_nanos.store(NOW + 7_000_000_000, Relaxed),
+            vec!["ejected for bad answers, for 7s more"],
+            true,
+        ),
+        (&|state| state.outlier.ejected_until_nanos.store(NOW, Relaxed), vec![], false),
+        (&half, vec!["slow start: 50 % of its share"], false),
+    ];
+    for (learn, standing, panics) in cases {
+        assert_eq!(asked(learn), (standing.into_iter().map(str::to_owned).collect(), panics));
     }
 }
 
@@ -195,7 +260,7 @@ fn a_connection_is_told_which_route_takes_its_server_name() {
     let snapshot = shop(rules, vec![]);
     let asked = |server_name: Option<&str>| {
         let head = RequestHead { authority: "reviews".into(), ..text::head("GET /").unwrap() };
-        explain(&snapshot, &Question { from: WEB.into(), head, server_name: server_name.map(Into::into) }).unwrap()
+        explain(&snapshot, &Question { from: WEB.into(), head, server_name: server_name.map(Into::into) }, NOW).unwrap()
     };
     for (server_name, taker, matched) in [
         (Some("A.example"), Some("exact"), &["server name is a.example"][..]),
@@ -305,5 +370,5 @@ fn what_cannot_be_answered_says_why() {
     assert_eq!(ask(&snapshot, "a@b", "GET /").unwrap_err(), Unanswerable::Authority("a@b".into()));
     assert_eq!(ask(&snapshot, "never-dialled", "GET /").unwrap_err(), Unanswerable::NotHeld("ns/never-dialled".into()));
     let stranger = Question { from: "ns/nobody".into(), head: text::head("GET /").unwrap(), server_name: None };
-    assert_eq!(explain(&snapshot, &stranger).unwrap_err(), Unanswerable::Workload("ns/nobody".into()));
+    assert_eq!(explain(&snapshot, &stranger, NOW).unwrap_err(), Unanswerable::Workload("ns/nobody".into()));
 }

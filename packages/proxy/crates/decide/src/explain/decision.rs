@@ -104,6 +104,12 @@ pub struct Balancing {
     pub owner: Option<String>,
     /// What ejects an endpoint, in the user's terms; `None` = refused dials alone.
     pub ejected: Option<String>,
+    /// What is checked of each endpoint, and what follows; `None` = nothing.
+    pub health_check: Option<String>,
+    /// So few endpoints are healthy that all are used.
+    pub panics: bool,
+    /// `loadBalancer.slowStart`, milliseconds.
+    pub slow_start_ms: Option<u64>,
 }
 
 /// An endpoint.
@@ -115,6 +121,8 @@ pub struct Place {
     pub address: String,
     /// Whom it must prove to be; `None` = plaintext.
     pub identity: Option<String>,
+    /// What keeps requests from it at the moment, in the user's terms; empty = nothing.
+    pub standing: Vec<String>,
 }
 
 /// Timeouts and retries in force; `None` = none.

@@ -1,6 +1,8 @@
 //! Matches in the user's terms. Called by `explain`; compares nothing that routing has not compared.
 
-use plait_model::{HashOn, Hostname, OutlierDetection, PathMatch, RequestHead, RouteMatch, Rule, Specificity, ValueMatch};
+use plait_model::{
+    HashOn, HealthCheck, Hostname, OutlierDetection, PathMatch, Probe, RequestHead, RouteMatch, Rule, Specificity, ValueMatch,
+};
 
 use crate::route::{self, RouteChoice};
 
@@ -87,6 +89,25 @@ pub(super) fn ejected(rules: &OutlierDetection) -> String {
     });
     let causes: Vec<_> = failures.into_iter().chain(rate).collect();
     format!("{}; for {:?}, at most {} % of the endpoints", causes.join(" or "), rules.base_ejection, rules.max_ejected_percent)
+}
+
+/// What is checked of each endpoint.
+pub(super) fn checked(rules: &HealthCheck) -> String {
+    let asked = match &rules.probe {
+        Probe::Http { path, query, host, expected_statuses } => {
+            let query = query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
+            let statuses = expected_statuses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
+            format!("GET {path}{query} of {host} gives {statuses}")
+        }
+        Probe::Grpc(service) if service.is_empty() => "grpc.health.v1 says SERVING".to_owned(),
+        Probe::Grpc(service) => format!("grpc.health.v1 says SERVING of {service}"),
+        Probe::Tcp => "it accepts a connection".to_owned(),
+    };
+    let HealthCheck { interval, timeout, unhealthy_threshold, healthy_threshold, min_healthy_percent, probe: _ } = rules;
+    format!(
+        "{asked}; every {interval:?}, within {timeout:?}; out after {unhealthy_threshold} failures, back after {healthy_threshold} passes; \
+         with less than {min_healthy_percent} % healthy all are used"
+    )
 }
 
 /// Why `rule` does not take the request: the first reason of each match, or what the chosen rule has ahead of it.

@@ -35,11 +35,12 @@ async fn decision(asked: &Readiness, query: &[(String, String)]) -> Result<Respo
     let request = Request { from: one("from"), method: one("method"), url: one("url"), sni, headers };
     let question = request.question()?;
     let world = &asked.shared.world;
-    let mut found = ask(&world.load(), &question);
+    let now = || asked.shared.now().as_nanos() as u64;
+    let mut found = ask(&world.load(), &question, now());
     if let Err(Unanswerable::NotHeld(key)) = &found {
         // What was never called is asked for as a call would do it.
         let _ = world.destination(&DestinationKey::from_contract(key), PATIENCE).await;
-        found = ask(&world.load(), &question);
+        found = ask(&world.load(), &question, now());
     }
     Ok(Json(found?).into_response())
 }
