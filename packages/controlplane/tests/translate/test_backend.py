@@ -104,3 +104,69 @@ def test_the_nearest_limit_of_requests_travels() -> None:
     limit = "connections: {{maxRequests: {}}}"
     made = backend(service=limit.format(7), namespace=limit.format(9))
     assert (made["maxRequests"], made["origins"]) == (7, [("connections.maxRequests", "service")])
+
+
+# Every default of healthCheck, as it travels.
+EVERY = {
+    "interval": "10s",
+    "timeout": "1s",
+    "unhealthyThreshold": 3,
+    "healthyThreshold": 2,
+    "minHealthyPercent": 50,
+}
+
+
+@pytest.mark.parametrize(
+    ("policies", "told", "origins"),
+    [
+        ({"service": "{}"}, EVERY | {"tcp": {}}, [("healthCheck", "service")]),
+        (
+            {"service": "{http: {path: '/ready?deep=1'}}"},
+            EVERY | {"http": {"path": "/ready?deep=1", "host": "a.shop", "expectedStatuses": [200]}},
+            [("healthCheck.http", "service")],
+        ),
+        (
+            {"service": "{http: {path: /, host: 'b:8080', expectedStatuses: [200, 204]}, unhealthyThreshold: 1}"},
+            EVERY | {"unhealthyThreshold": 1, "http": {"path": "/", "host": "b:8080", "expectedStatuses": [200, 204]}},
+            [("healthCheck.unhealthyThreshold", "service"), ("healthCheck.http", "service")],
+        ),
+        (
+            {"service": "{grpc: {}}", "namespace": "{tcp: {}, interval: 1m, timeout: 250ms}"},
+            EVERY | {"interval": "60s", "timeout": "0.250s", "grpc": {}},
+            [
+                ("healthCheck.interval", "namespace"),
+                ("healthCheck.timeout", "namespace"),
+                ("healthCheck.grpc", "service"),
+            ],
+        ),
+        (
+            {"service": "{minHealthyPercent: 0, healthyThreshold: 1}", "namespace": "{grpc: {service: shop.v1.Cart}}"},
+            {field: value for field, value in EVERY.items() if field != "minHealthyPercent"}
+            | {"healthyThreshold": 1, "grpc": {"service": "shop.v1.Cart"}},
+            [
+                ("healthCheck.healthyThreshold", "service"),
+                ("healthCheck.minHealthyPercent", "service"),
+                ("healthCheck.grpc", "namespace"),
+            ],
+        ),
+    ],
+)
+def test_health_checks_merge_field_by_field(
+    policies: dict[str, str], told: dict[str, Any], origins: list[tuple[str, str]]
+) -> None:
+    made = backend(**{level: f"healthCheck: {fields}" for level, fields in policies.items()})
+    assert made["healthCheck"] == told
+    assert made["origins"] == origins
+
+
+def test_a_slow_start_travels_whatever_the_algorithm_unless_it_hashes() -> None:
+    slow = "loadBalancer: {slowStart: {window: 90s}}"
+    made = backend(namespace=slow)
+    assert (made["loadBalancer"], made["origins"]) == (
+        {"slowStart": "90s"},
+        [("loadBalancer.slowStart.window", "namespace")],
+    )
+    made = backend(service="loadBalancer: {algorithm: RoundRobin}", namespace=slow)
+    assert made["loadBalancer"] == {"algorithm": "ALGORITHM_ROUND_ROBIN", "slowStart": "90s"}
+    made = backend(service="loadBalancer: {algorithm: Maglev}", namespace=slow)
+    assert made["loadBalancer"] == {"algorithm": "ALGORITHM_MAGLEV"}

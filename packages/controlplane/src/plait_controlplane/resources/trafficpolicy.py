@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from plait_controlplane.resources.fields import Duration, HeaderName, Model, ObjectName, Resource, Span
+from plait_controlplane.resources.healthcheck import HealthCheck, Percent
 
 Status = Annotated[int, Field(ge=400, le=599)]
 
@@ -39,12 +40,18 @@ class HashOn(Model):
             raise ValueError("write exactly one of header, cookie, address and identity")
 
 
+class SlowStart(Model):
+    """spec.loadBalancer.slowStart: the share of a new endpoint grows."""
+
+    window: Span
+
+
 class LoadBalancer(Model):
     """spec.loadBalancer."""
 
     algorithm: Literal["PeakEWMA", "LeastRequest", "RoundRobin", "Random", "RingHash", "Maglev"] | None = None
     hash_on: HashOn | None = None
-    slow_start: Any = None
+    slow_start: SlowStart | None = None
     zone_aware: Any = None
 
 
@@ -74,7 +81,6 @@ class Retries(Model):
     budget: Budget | None = None
 
 
-Percent = Annotated[int, Field(ge=0, le=100)]
 Count = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -111,7 +117,7 @@ class TrafficPolicySpec(Model):
     timeouts: Timeouts | None = None
     retries: Retries | None = None
     outlier_detection: OutlierDetection | None = None
-    health_check: Any = None
+    health_check: HealthCheck | None = None
     connections: Connections | None = None
     rate_limit: Any = None
     fault: Any = None

@@ -9,6 +9,7 @@ from plait_sdk.contracts import service_pb2
 from plait_controlplane.resources.problem import Problem
 from plait_controlplane.resources.reader import StoredObject
 from plait_controlplane.resources.trafficpolicy import HashOn, SuccessRate, TrafficPolicy
+from plait_controlplane.translate.healthcheck import health_check
 from plait_controlplane.translate.names import duration
 from plait_controlplane.translate.traffic import Target, first, layers
 
@@ -36,6 +37,7 @@ def backend_traffic(found: list[TrafficPolicy], namespace: str, service: str) ->
     message = service_pb2.BackendTraffic()
     _load_balancer(chain, message)
     _outlier_detection(chain, message)
+    health_check(chain, namespace, service, message)
     most = first(chain, "connections.maxRequests")
     if most:
         message.max_requests = most[0]
@@ -50,14 +52,18 @@ def backend_traffic(found: list[TrafficPolicy], namespace: str, service: str) ->
 
 def _load_balancer(chain: list[TrafficPolicy], message: service_pb2.BackendTraffic) -> None:
     algorithm = first(chain, "loadBalancer.algorithm")
-    if not algorithm:
-        return
-    message.load_balancer.algorithm = ALGORITHMS[algorithm[0]]
-    message.origins.append(algorithm[1])
+    if algorithm:
+        message.load_balancer.algorithm = ALGORITHMS[algorithm[0]]
+        message.origins.append(algorithm[1])
+    hashes = algorithm is not None and algorithm[0] in HASHING
     hash_on = first(chain, "loadBalancer.hashOn")
-    if hash_on and algorithm[0] in HASHING:
+    if hash_on and hashes:
         message.load_balancer.hash_on.CopyFrom(_hash_on(hash_on[0]))
         message.origins.append(hash_on[1])
+    window = first(chain, "loadBalancer.slowStart.window")
+    if window and not hashes:
+        message.load_balancer.slow_start.CopyFrom(duration(window[0]))
+        message.origins.append(window[1])
 
 
 def _hash_on(value: HashOn) -> service_pb2.HashOn:
@@ -99,10 +105,13 @@ def check_backend(stored: StoredObject, policy: TrafficPolicy) -> Iterator[Probl
     balancer = policy.spec.load_balancer
     if balancer is None:
         return
-    for alias, value in (("slowStart", balancer.slow_start), ("zoneAware", balancer.zone_aware)):
+    for alias, value in (("zoneAware", balancer.zone_aware),):
         if value is not None:
             message = f"UnsupportedValue: {alias} is not supported yet; remove it"
             yield stored.problem(("spec", "loadBalancer", alias), message)
     if balancer.hash_on and balancer.algorithm not in (None, *HASHING):
         message = f"{balancer.algorithm} does not hash: hashOn has no effect; write algorithm {' or '.join(HASHING)}"
         yield stored.problem(("spec", "loadBalancer", "hashOn"), message)
+    if balancer.slow_start and balancer.algorithm in HASHING:
+        message = f"{balancer.algorithm} hashes: slowStart has no effect; remove it, or write another algorithm"
+        yield stored.problem(("spec", "loadBalancer", "slowStart"), message)
