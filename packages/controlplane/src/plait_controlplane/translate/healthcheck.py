@@ -53,7 +53,7 @@ def health_check(chain: list[TrafficPolicy], namespace: str, service: str, messa
 
 
 def _asked(chain: list[TrafficPolicy]) -> tuple[HttpCheck | GrpcCheck | TcpCheck, service_pb2.Origin] | None:
-    """What the first policy asks that asks anything: kinds of check exclude one another, the nearer replaces the rest."""
+    """What the nearest policy asks that asks anything: kinds of check exclude one another."""
     for policy in chain:
         check = policy.spec.health_check
         for probe in PROBES:
