@@ -1,10 +1,12 @@
 """One mesh for all tests of this folder. Its Services have no processes: who needs one starts it on `processes`."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
+from chat import Chat
 from greeter import Greeter
 from mesh import Mesh
 from servers import name_of
@@ -46,3 +48,17 @@ def greeters(mesh: Mesh) -> Iterator[list[Greeter]]:
     yield found
     for greeter in found:
         greeter.stop()
+
+
+@pytest.fixture(params=["bind", "name"])
+def place(request: pytest.FixtureRequest, mesh: Mesh) -> tuple[str, int]:
+    """By a local port for the Service, and by its name at the port for all calls."""
+    return ("127.0.0.1", mesh.services["chat"].bind if request.param == "bind" else mesh.outbound)
+
+
+@pytest_asyncio.fixture
+async def server(mesh: Mesh) -> AsyncIterator[Chat]:
+    """The process of Service chat."""
+    made = Chat()
+    async with made.listening(mesh.services["chat"].processes[0]):
+        yield made

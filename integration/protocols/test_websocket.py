@@ -1,68 +1,15 @@
-"""WebSocket by a client and a server that others wrote, through two sidecars: over HTTP/1.1, and over HTTP/2.
-
-HTTP/2 carries it by extended CONNECT (RFC 8441). No library speaks that, so that its client here is `h2` for the stream
-and the frames of `websockets` on it.
-"""
+"""WebSocket over HTTP/1.1 by a client and a server that others wrote, through two sidecars."""
 
 import asyncio
-import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import h2.config
-import h2.connection
-import h2.events
 import pytest
-import pytest_asyncio
 import websockets
-from mesh import Mesh
+from chat import MEGABYTE, MESSAGES, Chat, break_off
 from websockets.asyncio.client import connect
-from websockets.asyncio.server import ServerConnection, serve
-from websockets.frames import CloseCode, Frame, Opcode
-from websockets.protocol import CLIENT, Protocol, State
 
 PATIENCE_SECONDS = 20
-MEGABYTE = 1 << 20
-MESSAGES = [
-    "",
-    "text: über",
-    b"",
-    b"\x00\xffbinary",
-    "x" * 125,
-    "x" * 126,
-    b"y" * 65_535,
-    b"y" * 65_536,
-    b"z" * MEGABYTE,
-]
-
-
-async def chat(connection: ServerConnection) -> None:
-    """Says everything back; "close CODE" closes with the code, "split" answers in three fragments."""
-    async for message in connection:
-        if isinstance(message, str) and message.startswith("close "):
-            await connection.close(int(message.removeprefix("close ")), "as you wish")
-        elif message == "split":
-            await connection.send(iter(["one ", "two ", "three"]))
-        else:
-            await connection.send(message)
-
-
-def chosen(_: ServerConnection, offered: Sequence[websockets.Subprotocol]) -> websockets.Subprotocol | None:
-    return offered[0] if offered else None
-
-
-@pytest_asyncio.fixture
-async def server(mesh: Mesh) -> AsyncIterator[None]:
-    """The server of Service chat, with pings of its own left to the tests."""
-    port = mesh.services["chat"].processes[0]
-    async with serve(chat, "127.0.0.1", port, max_size=4 * MEGABYTE, ping_interval=None, select_subprotocol=chosen):
-        yield
-
-
-@pytest.fixture(params=["bind", "name"])
-def place(request: pytest.FixtureRequest, mesh: Mesh) -> tuple[str, int]:
-    """By a local port for the Service, and by its name at the port for all calls."""
-    return ("127.0.0.1", mesh.services["chat"].bind if request.param == "bind" else mesh.outbound)
 
 
 @asynccontextmanager
@@ -122,127 +69,25 @@ async def test_many_at_once_keep_apart(place: tuple[str, int]) -> None:
     await asyncio.gather(*(talk(number) for number in range(30)))
 
 
-class OverHttp2:
-    """A client on one stream of HTTP/2. Blocking; each wait ends with PATIENCE_SECONDS."""
-
-    def __init__(self, place: tuple[str, int], protocol: str | None = None) -> None:
-        self.socket = socket.create_connection(place, PATIENCE_SECONDS)
-        self.http = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
-        self.http.initiate_connection()
-        self.frames = Protocol(CLIENT, state=State.OPEN, max_size=4 * MEGABYTE)
-        self.answer: dict[str, str] = {}
-        self.arrived: list[Frame] = []
-        self.ended = False
-        self._until(lambda: self.http.remote_settings.enable_connect_protocol == 1)
-        head = {":method": "CONNECT", ":protocol": "websocket", ":scheme": "http", ":path": "/room?a=b"}
-        head |= {":authority": "chat", "sec-websocket-version": "13"}
-        if protocol:
-            head["sec-websocket-protocol"] = protocol
-        self.http.send_headers(1, list(head.items()))
-        self._until(lambda: self.answer)
-
-    def send(self, *frames: Frame) -> None:
-        """Sends frames as a client does, masked."""
-        for frame in frames:
-            left = memoryview(frame.serialize(mask=True))
-            while left:
-                self._until(lambda: self.http.local_flow_control_window(1) > 0)
-                room = min(self.http.local_flow_control_window(1), self.http.max_outbound_frame_size)
-                self.http.send_data(1, bytes(left[:room]))
-                left = left[room:]
-        self._write()
-
-    def receive(self) -> Frame:
-        """The next frame of the server."""
-        self._until(lambda: self.arrived)
-        return self.arrived.pop(0)
-
-    def is_over(self) -> None:
-        self._until(lambda: self.ended)
-
-    def close(self) -> None:
-        self.socket.close()
-
-    def _write(self) -> None:
-        self.socket.sendall(self.http.data_to_send())
-
-    def _until(self, condition: Callable[[], object]) -> None:
-        while True:
-            self._write()
-            if condition():
-                return
-            data = self.socket.recv(1 << 16)
-            assert data, "the connection ended"
-            for event in self.http.receive_data(data):
-                self._take(event)
-
-    def _take(self, event: h2.events.Event) -> None:
-        match event:
-            case h2.events.ResponseReceived(headers=headers):
-                self.answer = {key.decode(): value.decode() for key, value in headers or []}
-            case h2.events.DataReceived(data=data, flow_controlled_length=length):
-                self.frames.receive_data(data or b"")
-                self.arrived += [frame for frame in self.frames.events_received() if isinstance(frame, Frame)]
-                self.http.acknowledge_received_data(length or 0, 1)
-            case h2.events.StreamEnded():
-                self.ended = True
-            case h2.events.StreamReset() | h2.events.ConnectionTerminated():
-                raise AssertionError(f"it broke: {event}")
+@pytest.mark.parametrize("word", ["break off", "leave"])
+async def test_a_server_that_ends_without_a_word_is_no_close(place: tuple[str, int], server: Chat, word: str) -> None:
+    async with called(place) as connection:
+        await connection.send(word)
+        with pytest.raises(websockets.ConnectionClosedError):
+            await connection.recv()
+        assert connection.close_code == 1006
 
 
-async def in_thread(place: tuple[str, int], work: Callable[[OverHttp2], None]) -> None:
-    """Runs a blocking client beside the server of the test."""
-
-    def run() -> None:
-        client = OverHttp2(place)
-        try:
-            assert client.answer[":status"] == "200", client.answer
-            work(client)
-        finally:
-            client.close()
-
-    async with asyncio.timeout(PATIENCE_SECONDS * 2):
-        await asyncio.to_thread(run)
-
-
-@pytest.mark.usefixtures("server")
-async def test_over_http2_messages_come_back_whole(place: tuple[str, int]) -> None:
-    def work(client: OverHttp2) -> None:
-        for message in MESSAGES:
-            kind = Opcode.TEXT if isinstance(message, str) else Opcode.BINARY
-            data = message.encode() if isinstance(message, str) else message
-            client.send(Frame(kind, data))
-            answer = client.receive()
-            assert (answer.opcode, answer.fin, bytes(answer.data)) == (kind, True, data)
-
-    await in_thread(place, work)
-
-
-@pytest.mark.usefixtures("server")
-async def test_over_http2_fragments_pings_and_a_close_code(place: tuple[str, int]) -> None:
-    def work(client: OverHttp2) -> None:
-        client.send(Frame(Opcode.TEXT, b"sp", fin=False), Frame(Opcode.CONT, b"lit"))
-        pieces = [client.receive() for _ in range(4)]
-        assert [bytes(piece.data) for piece in pieces] == [b"one ", b"two ", b"three", b""]
-        assert [piece.fin for piece in pieces] == [False, False, False, True]
-        client.send(Frame(Opcode.PING, b"are you there"))
-        answer = client.receive()
-        assert (answer.opcode, bytes(answer.data)) == (Opcode.PONG, b"are you there")
-        client.send(Frame(Opcode.CLOSE, CloseCode.GOING_AWAY.to_bytes(2, "big")))
-        answer = client.receive()
-        assert (answer.opcode, bytes(answer.data)[:2]) == (Opcode.CLOSE, CloseCode.GOING_AWAY.to_bytes(2, "big"))
-        client.is_over()
-
-    await in_thread(place, work)
-
-
-@pytest.mark.usefixtures("server")
-async def test_over_http2_the_subprotocol_is_agreed(place: tuple[str, int]) -> None:
-    def run() -> None:
-        client = OverHttp2(place, "chat.v1")
-        assert (client.answer[":status"], client.answer["sec-websocket-protocol"]) == ("200", "chat.v1")
-        # HTTP/2 has no such fields: they belong to the upgrade of HTTP/1.1.
-        assert not {"sec-websocket-accept", "upgrade", "connection"} & set(client.answer)
-        client.close()
-
-    await asyncio.to_thread(run)
+@pytest.mark.parametrize("abrupt", [True, False])
+async def test_a_client_that_ends_without_a_word_is_no_close(
+    place: tuple[str, int], server: Chat, abrupt: bool
+) -> None:
+    async with called(place) as connection:
+        await connection.send("here")
+        assert await connection.recv() == "here"
+        if abrupt:
+            break_off(connection.transport)
+        else:
+            connection.transport.close()
+    await asyncio.wait_for(server.ended.wait(), PATIENCE_SECONDS)
+    assert server.closed == [1006]
