@@ -150,9 +150,10 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Benchmarks beside nginx, HAProxy and Envoy; `-- --json FILE` writes the figures."""
+    """Benchmarks beside nginx, HAProxy and Envoy; `-- --groups hop,pair` runs some of them."""
     sync = ["uv", "sync", "-q", "--frozen", "--inexact", "--no-install-workspace", "--all-packages", "--group", "bench"]
     run(session, *sync)
+    run(session, "cargo", "build", "-q", "--release", "--locked", "-p", "plait-load")
     run(session, sys.executable, "integration/load/bench.py", *session.posargs)
 
 

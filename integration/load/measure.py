@@ -1,19 +1,19 @@
-"""CPU, memory and load of a benchmark run. Called by bench.py; knows nothing of who is measured."""
+"""CPU time, memory and system calls of processes, seen from outside.
+
+Called by rounds.py, groups.py and contenders.py; knows nothing of who is measured.
+"""
 
 import glob
 import re
+import signal
 import socket
 import subprocess
 import time
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 
-
-@dataclass(frozen=True)
-class Load:
-    """One run of wrk: answered requests, and how many were not 2xx or broke."""
-
-    requests: int
-    failed: int
+ATTACH_SECONDS = 0.4
 
 
 def cpu_nanoseconds(pids: list[int]) -> int:
@@ -36,17 +36,6 @@ def resident_kilobytes(pids: list[int]) -> int:
             found = re.search(r"VmRSS:\s+(\d+)", file.read())
         total += int(found.group(1)) if found else 0
     return total
-
-
-def wrk(port: int, connections: int, seconds: int, path: str, host: str) -> Load:
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-H", f"Host: {host}"]
-    command.append(f"http://127.0.0.1:{port}{path}")
-    text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 30).stdout
-    requests = re.search(r"(\d+) requests in", text)
-    bad = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
-    errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
-    failed = (int(bad.group(1)) if bad else 0) + (sum(map(int, errors.groups())) if errors else 0)
-    return Load(int(requests.group(1)) if requests else 0, failed)
 
 
 def wait_for_port(port: int, seconds: float = 20) -> None:
@@ -76,3 +65,29 @@ def idle_connections(port: int, host: str, count: int) -> list[socket.socket]:
         if not connection.recv(65536).startswith(b"HTTP/1.1 200"):
             raise RuntimeError(f"the proxy on port {port} did not answer 200")
     return opened
+
+
+def system_calls(pids: list[int], folder: Path, load: Callable[[], int]) -> dict[str, float]:
+    """Calls of the processes by name, for each of the requests that `load` says were answered."""
+    reports = [folder / f"strace-{pid}" for pid in pids]
+    tracers = [
+        subprocess.Popen(
+            ["strace", "-c", "-f", "-U", "calls,name", "-o", str(report), "-p", str(pid)], stderr=subprocess.DEVNULL
+        )
+        for pid, report in zip(pids, reports, strict=True)
+    ]
+    time.sleep(ATTACH_SECONDS)
+    try:
+        requests = load()
+    finally:
+        for tracer in tracers:
+            tracer.send_signal(signal.SIGINT)
+        for tracer in tracers:
+            tracer.wait()
+    calls: Counter[str] = Counter()
+    for report in reports:
+        for line in report.read_text().splitlines():
+            found = re.fullmatch(r"\s*(\d+)\s+(\w+)\s*", line)
+            if found and found.group(2) != "total":
+                calls[found.group(2)] += int(found.group(1))
+    return {name: count / max(1, requests) for name, count in calls.most_common()}

@@ -1,6 +1,10 @@
-"""plait-proxy for a benchmark run: its configuration as contract messages in a file. Called by bench.py."""
+"""plait-proxy for a benchmark run: its configuration as contract messages in a file.
+
+Called by contenders.py and groups.py; integration/protocols makes its mesh from the same messages.
+"""
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 
 from certificates import DOMAIN
@@ -16,8 +20,35 @@ from plait_sdk.contracts import (
     service_pb2,
     workload_pb2,
 )
+from protocol import Protocol
 
 ORIGIN = "bench/origin"
+PORT = 80
+"""Of every Service."""
+DECLARED = {
+    Protocol.HTTP: workload_pb2.PROTOCOL_HTTP,
+    Protocol.WEBSOCKET: workload_pb2.PROTOCOL_HTTP,
+    Protocol.GRPC: workload_pb2.PROTOCOL_HTTP2,
+    Protocol.TCP: workload_pb2.PROTOCOL_TCP,
+}
+
+
+def hop(folder: Path, root: bytes, ports: tuple[int, int], origins: list[int], protocol: Protocol) -> list[str]:
+    """`ports`: where the application calls, and one that nobody calls."""
+    side = Caller(*ports, [plaintext(origin) for origin in origins], protocol)
+    return command(folder, f"hop-{protocol}", caller(root, side), "caller")
+
+
+def pair(
+    folder: Path, root: bytes, ports: tuple[int, int, int], origins: list[int], protocol: Protocol
+) -> list[list[str]]:
+    """`ports`: where the application calls, where the called side listens, and one that nobody calls."""
+    outer, inner, unused = ports
+    side = Caller(outer, unused, [sidecar(inner, origins[0])], protocol)
+    return [
+        command(folder, f"called-{protocol}", called(root, inner, origins[0], protocol), "called"),
+        command(folder, f"caller-{protocol}", caller(root, side), "caller"),
+    ]
 
 
 def resource(kind: int, name: str, body: Message) -> resource_pb2.Resource:
@@ -41,47 +72,82 @@ def mesh(root: bytes) -> resource_pb2.Resource:
     return resource(resource_pb2.RESOURCE_KIND_MESH, "default", body)
 
 
-def caller(root: bytes, outbound: int, inbound: int, endpoints: list[endpoint_pb2.Endpoint], routes: int) -> bytes:
-    """The side of the client: one workload, one Service with `routes` rules, its endpoints."""
+@dataclass(frozen=True)
+class Caller:
+    """The side of the client: `port` is where its application calls, `inbound` where nobody does."""
+
+    port: int
+    inbound: int
+    endpoints: list[endpoint_pb2.Endpoint]
+    protocol: Protocol = Protocol.HTTP
+    routes: int = 1
+    services: tuple[str, ...] = ()
+
+
+def caller(root: bytes, side: Caller) -> bytes:
+    """One workload, one Service with `routes` rules, its endpoints; and `services` that nobody calls."""
+    address = f"127.0.0.1:{side.port}"
     workload = workload_pb2.Workload(
         namespace="bench",
         name="caller",
         service_account="caller",
         address="127.0.0.1",
-        inbound=f"127.0.0.1:{inbound}",
-        outbound=f"127.0.0.1:{outbound}",
+        inbound=f"127.0.0.1:{side.inbound}",
     )
-    retries = service_pb2.Retries(codes=[503], attempts=1, backoff=Duration(nanos=25_000_000))
-    traffic = service_pb2.CallTraffic(request_timeout=Duration(seconds=15), retries=retries)
-    port = service_pb2.ServicePort(name="http", port=80, protocol=workload_pb2.PROTOCOL_HTTP)
-    service = service_pb2.Service(namespace="bench", name="origin", ports=[port], calls=traffic)
-    backend = route_pb2.Backend(service=ORIGIN, port=80, weight=1)
-    rules = [
-        route_pb2.RouteRule(
-            matches=[route_pb2.RouteMatch(path=route_pb2.PathMatch(type=route_pb2.MATCH_TYPE_PREFIX, value=value))],
-            backends=[backend],
-            traffic=traffic,
-        )
-        for value in [*(f"/route-{number}" for number in range(routes - 1)), "/"]
-    ]
-    route = route_pb2.Route(
-        object=resource_pb2.ObjectRef(kind="HTTPRoute", namespace="bench", name="origin"),
-        parents=[route_pb2.RouteParent(service=ORIGIN)],
-        rules=rules,
-    )
-    places = endpoint_pb2.Endpoints(service=ORIGIN, ports=[endpoint_pb2.PortEndpoints(port=80, endpoints=endpoints)])
+    # Bytes say not whom they are for: a port of their own does.
+    if side.protocol is Protocol.TCP:
+        workload.binds.add(listen=address, destination=ORIGIN, port=PORT, authority=f"origin:{PORT}")
+    else:
+        workload.outbound = address
     upserts = [
         mesh(root),
         resource(resource_pb2.RESOURCE_KIND_WORKLOAD, "bench/caller", workload),
-        resource(resource_pb2.RESOURCE_KIND_SERVICE, ORIGIN, service),
-        resource(resource_pb2.RESOURCE_KIND_ENDPOINTS, ORIGIN, places),
-        resource(resource_pb2.RESOURCE_KIND_ROUTE, "HTTPRoute/bench/origin", route),
+        *service(ORIGIN, side.protocol, side.endpoints),
     ]
-    changes = discovery_pb2.ChangeSet(nonce=1, generation=1, upserts=upserts, known=[ORIGIN])
-    return changes.SerializeToString()
+    if side.protocol is not Protocol.TCP:
+        upserts.append(resource(resource_pb2.RESOURCE_KIND_ROUTE, "HTTPRoute/bench/origin", route(side.routes)))
+    for name in side.services:
+        upserts += service(f"bench/{name}", side.protocol, side.endpoints)
+    known = [ORIGIN, *(f"bench/{name}" for name in side.services)]
+    return discovery_pb2.ChangeSet(nonce=1, generation=1, upserts=upserts, known=known).SerializeToString()
 
 
-def called(root: bytes, inbound: int, process: int) -> bytes:
+def traffic() -> service_pb2.CallTraffic:
+    retries = service_pb2.Retries(codes=[503], attempts=1, backoff=Duration(nanos=25_000_000))
+    return service_pb2.CallTraffic(request_timeout=Duration(seconds=15), retries=retries)
+
+
+def service(key: str, protocol: Protocol, endpoints: list[endpoint_pb2.Endpoint]) -> list[resource_pb2.Resource]:
+    namespace, name = key.split("/")
+    port = service_pb2.ServicePort(name="main", port=PORT, protocol=DECLARED[protocol])
+    # Bytes have neither a time limit nor a second try.
+    calls = None if protocol is Protocol.TCP else traffic()
+    body = service_pb2.Service(namespace=namespace, name=name, ports=[port], calls=calls)
+    places = endpoint_pb2.Endpoints(service=key, ports=[endpoint_pb2.PortEndpoints(port=PORT, endpoints=endpoints)])
+    return [
+        resource(resource_pb2.RESOURCE_KIND_SERVICE, key, body),
+        resource(resource_pb2.RESOURCE_KIND_ENDPOINTS, key, places),
+    ]
+
+
+def route(rules: int) -> route_pb2.Route:
+    """The last of the rules is the one that is asked for."""
+    backend = route_pb2.Backend(service=ORIGIN, port=PORT, weight=1)
+    return route_pb2.Route(
+        object=resource_pb2.ObjectRef(kind="HTTPRoute", namespace="bench", name="origin"),
+        parents=[route_pb2.RouteParent(service=ORIGIN)],
+        rules=[
+            route_pb2.RouteRule(
+                matches=[route_pb2.RouteMatch(path=route_pb2.PathMatch(type=route_pb2.MATCH_TYPE_PREFIX, value=value))],
+                backends=[backend],
+                traffic=traffic(),
+            )
+            for value in [*(f"/route-{number}" for number in range(rules - 1)), "/"]
+        ],
+    )
+
+
+def called(root: bytes, inbound: int, process: int, protocol: Protocol) -> bytes:
     """The side of the origin: one workload with a policy that allows the caller alone."""
     source = policy_pb2.PolicySource(identities=[identity("caller")])
     policy = policy_pb2.Policy(
@@ -89,7 +155,7 @@ def called(root: bytes, inbound: int, process: int) -> bytes:
         action=policy_pb2.POLICY_ACTION_ALLOW,
         rules=[policy_pb2.PolicyRule(**{"from": [source]})],
     )
-    port = workload_pb2.WorkloadPort(name="http", port=process, protocol=workload_pb2.PROTOCOL_HTTP, service=ORIGIN)
+    port = workload_pb2.WorkloadPort(name="main", port=process, protocol=DECLARED[protocol], service=ORIGIN)
     workload = workload_pb2.Workload(
         namespace="bench",
         name="called",

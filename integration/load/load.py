@@ -1,0 +1,153 @@
+"""Owns the generators of load: wrk, h2load and our own plait-load. Called by groups.py; measures nothing itself.
+
+A load whose answers are not all whole and as they should be is void, and says why.
+"""
+
+import functools
+import json
+import os
+import re
+import socket
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from protocol import HOST, Protocol
+
+HERE = Path(__file__).parent
+SLACK_SECONDS = 30
+# Fields such as "x-envoy-upstream-service-time: 12" differ in length from answer to answer by so much.
+SLACK_BYTES = 8
+GRPC_CLIENTS, GRPC_STREAMS = 8, 16
+GRPC_ANSWER_BYTES = 105
+
+
+@dataclass(frozen=True)
+class Load:
+    """`requests`: that were answered. `void`: why the figure does not count; empty when it does."""
+
+    requests: int
+    void: str
+
+
+def wrk(port: int, connections: int, seconds: int, path: str = "/") -> Load:
+    size = answer_bytes(port, path)
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(HERE / "wrk.lua"), "-H", f"Host: {HOST}"]
+    text = run([*command, f"http://127.0.0.1:{port}{path}"], seconds)
+    found = re.search(r"counted (\d+) (\d+) (\d+) (\d+)", text)
+    if not found:
+        return Load(0, "wrk printed no count")
+    requests, received, refused, broken = map(int, found.groups())
+    if refused or broken:
+        return Load(requests, f"{refused} not 2xx, {broken} broken")
+    # What was under way when the time was over counts as bytes alone.
+    least, most = requests * (size - SLACK_BYTES), requests * (size + SLACK_BYTES) + connections * size
+    return Load(requests, "" if least <= received <= most else f"{received} bytes in {requests} answers of {size}")
+
+
+@functools.cache
+def answer_bytes(port: int, path: str) -> int:
+    """How long a whole answer is, head and body; it must be a 200 that tells the length of its body."""
+    with socket.create_connection(("127.0.0.1", port), 5) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            answer += received(connection)
+        head, body = answer.split(b"\r\n\r\n", 1)
+        length = re.search(rb"\r\ncontent-length: *(\d+)", head, re.IGNORECASE)
+        if not head.startswith(b"HTTP/1.1 200") or not length:
+            raise ConnectionError(f"port {port} answered {head.splitlines()[0]!r}")
+        left = int(length.group(1)) - len(body)
+        while left > 0:
+            left -= len(received(connection))
+        return len(head) + 4 + int(length.group(1))
+
+
+def received(connection: socket.socket) -> bytes:
+    data = connection.recv(1 << 20)
+    if not data:
+        raise ConnectionError("an answer was cut short")
+    return data
+
+
+def h2load(port: int, seconds: int, message: Path) -> Load:
+    """Unary calls of gRPC. A call that the mesh or the origin refused has no message: the bytes tell."""
+    command = ["h2load", "-t1", f"-c{GRPC_CLIENTS}", f"-m{GRPC_STREAMS}", f"-D{seconds}", "-d", str(message)]
+    command += ["-H", "content-type: application/grpc", "-H", "te: trailers", f"--connect-to=127.0.0.1:{port}"]
+    text = run([*command, f"http://{HOST}/bench.Echo/Unary"], seconds)
+    codes = re.search(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", text)
+    data = re.search(r"\((\d+)\) data", text)
+    if not codes or not data:
+        return Load(0, "h2load printed no count")
+    requests, *others = map(int, codes.groups())
+    if not requests or any(others):
+        return Load(requests, f"{sum(others)} not 2xx of {requests}")
+    least, under_way = requests * GRPC_ANSWER_BYTES, GRPC_CLIENTS * GRPC_STREAMS * GRPC_ANSWER_BYTES
+    whole = least <= int(data.group(1)) <= least + under_way
+    return Load(requests, "" if whole else f"{data.group(1)} bytes in {requests} answers of {GRPC_ANSWER_BYTES}")
+
+
+def messages(port: int, connections: int, seconds: int) -> Load:
+    """Messages of WebSocket, echoed."""
+    return own(["exchange", "websocket", *exchange(port, connections, seconds)], seconds)
+
+
+def relayed(port: int, connections: int, seconds: int, answer: int) -> Load:
+    """Requests of 100 bytes that no proxy understands, answers of `answer` bytes."""
+    return own(["exchange", "bytes", *exchange(port, connections, seconds), "--answer", str(answer)], seconds)
+
+
+def exchange(port: int, connections: int, seconds: int) -> list[str]:
+    return [f"127.0.0.1:{port}", "--connections", str(connections), "--seconds", str(seconds)]
+
+
+@dataclass(frozen=True)
+class Handshake:
+    """How the server is spoken to: as whom, under which name, with which protocol and key exchange."""
+
+    identity: Path
+    name: str
+    alpn: str
+    group: str
+
+
+def handshakes(port: int, seconds: int, handshake: Handshake) -> Load:
+    """Full mutual handshakes; nothing is resumed and nothing is sent."""
+    shown = ["--identity", str(handshake.identity), "--name", handshake.name]
+    asked = ["--alpn", handshake.alpn, "--group", handshake.group, "--seconds", str(seconds)]
+    return own(["handshake", f"127.0.0.1:{port}", *shown, *asked], seconds)
+
+
+def times(port: int, rate: float, seconds: int) -> dict[str, Any]:
+    """An open loop of `rate` requests a second: p50, p99 and p999 in µs, each from when the request was due."""
+    return said(["latency", f"127.0.0.1:{port}", "--rate", str(rate), "--seconds", str(seconds)], seconds)
+
+
+def origin(ports: dict[Protocol, int]) -> list[str]:
+    """The command that serves all protocols but HTTP until it is killed."""
+    options = {"grpc": Protocol.GRPC, "websocket": Protocol.WEBSOCKET, "bytes": Protocol.TCP}
+    places = [(f"--{name}", f"127.0.0.1:{ports[protocol]}") for name, protocol in options.items()]
+    return [str(binary()), "origin", *(word for place in places for word in place)]
+
+
+def own(arguments: list[str], seconds: int) -> Load:
+    done = said(arguments, seconds)
+    return Load(done["requests"], f"{done['failed']} failed: {done['why']}" if done["failed"] else "")
+
+
+def said(arguments: list[str], seconds: int) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(run([str(binary()), *arguments], seconds))
+    return found
+
+
+def binary() -> Path:
+    target = Path(os.environ.get("CARGO_TARGET_DIR", HERE.parents[1] / "target"))
+    return target / "release" / "plait-load"
+
+
+def run(command: list[str], seconds: int) -> str:
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=seconds + SLACK_SECONDS)
+    if ended.returncode:
+        raise ConnectionError(f"{Path(command[0]).name}: {(ended.stderr or ended.stdout).strip()[-500:]}")
+    return ended.stdout

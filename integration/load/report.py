@@ -1,0 +1,54 @@
+"""The outcome of a group as a table of Markdown that docs/performance.md takes as it is.
+
+Called by bench.py and goals.py; measures and judges nothing.
+"""
+
+import statistics
+
+from groups import Outcome
+from rounds import Row, Rows
+
+
+def table(outcome: Outcome) -> str:
+    columns = list(next(iter(outcome.rows.values())))
+    lines = [f"{outcome.title}, median (least to most), ratio to Envoy:", ""]
+    lines += ["| proxy | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
+    for name in outcome.rows:
+        cells = [cell(outcome.rows, name, column) for column in columns]
+        lines.append("| " + " | ".join([name, *cells]) + " |")
+    lines += calls(outcome)
+    return "\n".join(lines)
+
+
+def cell(rows: Rows, name: str, column: str) -> str:
+    row = rows[name][column]
+    if row.void:
+        return f"void: {row.void}"
+    text = f"{statistics.median(row.figures):.1f}"
+    if len(row.figures) > 1:
+        text += f" ({min(row.figures):.1f} to {max(row.figures):.1f})"
+    times = ratio(row, rows.get(twin(name), {}).get(column))
+    return text if times is None or name == twin(name) else f"{text}, {times:.2f}x"
+
+
+def twin(name: str) -> str:
+    """Envoy's contender that does the same: "nginx pair" -> "envoy pair"."""
+    return " ".join(["envoy", *name.split()[1:]])
+
+
+def ratio(row: Row | None, base: Row | None) -> float | None:
+    """Of the medians; None where one of them does not count."""
+    if row is None or base is None or row.void or base.void or not row.figures or not base.figures:
+        return None
+    below = statistics.median(base.figures)
+    return statistics.median(row.figures) / below if below > 0 else None
+
+
+def calls(outcome: Outcome) -> list[str]:
+    if not outcome.calls:
+        return []
+    lines = ["", "System calls a request:", "", "| proxy | all | of them |", "|---|---|---|"]
+    for name, counts in outcome.calls.items():
+        most = ", ".join(f"{call} {count:.2f}" for call, count in counts.items() if count >= 0.02)
+        lines.append(f"| {name} | {sum(counts.values()):.2f} | {most} |")
+    return lines
