@@ -6,6 +6,11 @@ mod run;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use mimalloc::MiMalloc;
+
+/// HTTP/2 allocates for each field and frame: small blocks that live for a request.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// The data path of Plait.
 #[derive(Debug, Parser)]
