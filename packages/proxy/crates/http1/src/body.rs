@@ -126,10 +126,10 @@ impl BodyDecoder {
 
     /// The trailer fields of a chunked body that has ended. Those that would change framing, routing or identity are left out.
     pub fn trailers(&self) -> Result<Vec<(String, Vec<u8>)>, Error> {
-        let mut room = [httparse::EMPTY_HEADER; TRAILERS];
         if !self.is_done() || self.section.is_empty() {
             return Ok(Vec::new());
         }
+        let mut room = [httparse::EMPTY_HEADER; TRAILERS];
         match httparse::parse_headers(&self.section, &mut room) {
             Ok(httparse::Status::Complete((_, headers))) => headers
                 .iter()

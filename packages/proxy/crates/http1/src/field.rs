@@ -242,19 +242,21 @@ pub(crate) fn text(value: &[u8]) -> Result<&str, Error> {
 /// Where the head ends (after the empty line), checking line ends on the way: CR LF only, no folding, no other control character.
 pub(crate) fn head_end(bytes: &[u8], limits: &Limits) -> Result<Option<usize>, Error> {
     let mut from = 0;
-    while let Some(found) = memchr::memchr2(b'\n', 0, &bytes[from..]) {
-        let at = from + found;
+    let mut lines = 0;
+    for at in memchr::memchr2_iter(b'\n', 0, bytes) {
         if bytes[at] == 0 || at == 0 || bytes[at - 1] != b'\r' {
             return Err(Error::Malformed("line: it must end in CR LF"));
         }
+        lines += 1;
         if at == from + 1 {
             if from == 0 {
                 return Err(Error::Malformed("head: it starts with an empty line"));
             }
+            // Each line has its own CR; one more stands inside a line.
+            if memchr::memchr_iter(b'\r', &bytes[..at]).count() > lines {
+                return Err(Error::Malformed("line: CR inside"));
+            }
             return if at < limits.head_bytes { Ok(Some(at + 1)) } else { Err(Error::HeadTooLarge) };
-        }
-        if memchr::memchr(b'\r', &bytes[from..at - 1]).is_some() {
-            return Err(Error::Malformed("line: CR inside"));
         }
         if matches!(bytes.get(at + 1), Some(b' ' | b'\t')) {
             return Err(Error::Ambiguous("a folded line"));

@@ -99,7 +99,8 @@ fn version_error(head: &[u8]) -> Error {
 
 /// A field with a name that is a token and a value without control characters.
 pub(crate) fn checked<'b>(header: &httparse::Header<'b>) -> Result<Field<'b>, Error> {
-    if header.value.iter().any(|&b| (b < b' ' && b != b'\t') || b == 0x7f) {
+    // All of it is looked at, without an early end: so it takes many bytes at a time.
+    if header.value.iter().fold(false, |bad, &b| bad | ((b < b' ') & (b != b'\t')) | (b == 0x7f)) {
         return Err(Error::Malformed("header value: a control character"));
     }
     Ok(Field { name: header.name, value: header.value })
@@ -146,6 +147,9 @@ fn check_target<'b>(method: &str, target: &'b str) -> Result<Option<&'b str>, Er
 
 /// Authority and rest of a target in absolute form, whose scheme must be http: TLS is the mesh's, not the application's.
 fn absolute(target: &str) -> Option<(&str, &str)> {
+    if target.starts_with('/') {
+        return None;
+    }
     let (scheme, rest) = target.split_once("://")?;
     scheme.eq_ignore_ascii_case("http").then(|| rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len())))
 }
