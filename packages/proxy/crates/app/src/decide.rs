@@ -114,7 +114,7 @@ impl Request {
         for field in &self.headers {
             let (name, value) =
                 field.split_once(':').filter(|(name, _)| !name.trim().is_empty()).ok_or_else(|| DecideError::Header(field.clone()))?;
-            head.headers.append(name.trim().as_bytes(), value.trim().as_bytes());
+            head.headers.append(name.trim(), value.trim().as_bytes());
         }
         Ok(head)
     }

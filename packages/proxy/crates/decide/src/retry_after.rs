@@ -70,7 +70,7 @@ mod tests {
             ("Sun, 06 Nov 0001 08:49:37 GMT", None),
         ] {
             let mut headers = Headers::default();
-            headers.append(b"retry-after", value.as_bytes());
+            headers.append("retry-after", value.as_bytes());
             assert_eq!(asked(&headers, now), seconds.map(Duration::from_secs), "{value}");
         }
         assert_eq!(asked(&Headers::default(), now), None);

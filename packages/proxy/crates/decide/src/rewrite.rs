@@ -20,7 +20,7 @@ pub fn modify(modifier: &HeaderModifier, headers: &mut Headers) {
     for (name, value) in &modifier.add {
         // The one field that is no list: a comma inside a cookie means something else (RFC 6265).
         if &**name == "set-cookie" {
-            headers.append(name.as_bytes(), value.as_bytes());
+            headers.append(name, value.as_bytes());
             continue;
         }
         // Added values join those that are there in one field, as the standard says.
@@ -145,8 +145,8 @@ mod tests {
     #[test]
     fn added_values_join_those_that_are_there() {
         let mut headers = Headers::default();
-        headers.append(b"x-a", b"1");
-        headers.append(b"x-gone", b"1");
+        headers.append("x-a", b"1");
+        headers.append("x-gone", b"1");
         let pair = |name: &str, value: &str| (name.into(), value.into());
         let modifier =
             HeaderModifier { set: vec![pair("x-s", "s")], add: vec![pair("x-a", "2"), pair("x-n", "3")], remove: vec!["x-gone".into()] };
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn cookies_are_never_joined() {
         let mut headers = Headers::default();
-        headers.append(b"set-cookie", b"a=1");
+        headers.append("set-cookie", b"a=1");
         modify(&HeaderModifier { add: vec![("set-cookie".into(), "b=2".into())], ..HeaderModifier::default() }, &mut headers);
         assert_eq!(headers.all("set-cookie").collect::<Vec<_>>(), [b"a=1", b"b=2"]);
     }

@@ -204,7 +204,7 @@ fn of_several_header_values_any_denies_and_all_must_allow() {
     {
         let mut head = get("/");
         for value in &values {
-            head.headers.append(b"X-Team", value.as_bytes());
+            head.headers.append("X-Team", value.as_bytes());
         }
         assert_eq!(allowed(&held(Action::Allow), &strict(), &peer("web"), Some(&head)), by_allow, "allow {values:?}");
         assert_eq!(allowed(&held(Action::Deny), &strict(), &peer("web"), Some(&head)), by_deny, "deny {values:?}");

@@ -35,7 +35,7 @@ fn backend(algorithm: Algorithm, hash_on: HashOn) -> Backend {
 
 fn head(fields: &[(&str, &str)]) -> RequestHead {
     let mut headers = Headers::default();
-    fields.iter().for_each(|(name, value)| headers.append(name.as_bytes(), value.as_bytes()));
+    fields.iter().for_each(|(name, value)| headers.append(name, value.as_bytes()));
     RequestHead { authority: "reviews:80".into(), headers, ..RequestHead::default() }
 }
 

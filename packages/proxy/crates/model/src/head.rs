@@ -3,13 +3,15 @@
 
 use http::Method;
 
-/// Header fields in order, names lower case, in one buffer.
+/// Header fields in order, names lower case, in one buffer for names and one for values.
 #[derive(Debug, Clone, Default)]
 pub struct Headers {
-    text: Vec<u8>,
+    names: String,
+    values: Vec<u8>,
     fields: Vec<Field>,
 }
 
+/// Where a field's name and value begin and end.
 #[derive(Debug, Clone, Copy)]
 struct Field {
     name: (u32, u32),
@@ -19,7 +21,8 @@ struct Field {
 impl Headers {
     /// Forgets all fields, keeps the storage.
     pub fn clear(&mut self) {
-        self.text.clear();
+        self.names.clear();
+        self.values.clear();
         self.fields.clear();
     }
 
@@ -35,17 +38,17 @@ impl Headers {
 
     /// Bytes of all names and values ever put in since `clear`.
     pub fn bytes(&self) -> usize {
-        self.text.len()
+        self.names.len() + self.values.len()
     }
 
     /// Adds a field at the end; the name is written in lower case.
-    pub fn append(&mut self, name: &[u8], value: &[u8]) {
-        let start = self.text.len();
-        self.text.extend_from_slice(name);
-        self.text[start..].make_ascii_lowercase();
-        let middle = self.text.len();
-        self.text.extend_from_slice(value);
-        self.fields.push(Field { name: (start as u32, middle as u32), value: (middle as u32, self.text.len() as u32) });
+    pub fn append(&mut self, name: &str, value: &[u8]) {
+        let (name_start, value_start) = (self.names.len(), self.values.len());
+        self.names.push_str(name);
+        self.names[name_start..].make_ascii_lowercase();
+        self.values.extend_from_slice(value);
+        let ends = (self.names.len() as u32, self.values.len() as u32);
+        self.fields.push(Field { name: (name_start as u32, ends.0), value: (value_start as u32, ends.1) });
     }
 
     /// Name and value of each field, in order.
@@ -76,26 +79,26 @@ impl Headers {
     /// Replaces all fields of `name` by one.
     pub fn set(&mut self, name: &str, value: &[u8]) {
         self.remove(name);
-        self.append(name.as_bytes(), value);
+        self.append(name, value);
     }
 
     /// Keeps the fields for which `keep` says so.
     pub fn retain(&mut self, mut keep: impl FnMut(&str, &[u8]) -> bool) {
-        let text = &self.text;
-        self.fields.retain(|field| {
-            let name = std::str::from_utf8(&text[field.name.0 as usize..field.name.1 as usize]).unwrap_or_default();
-            keep(name, &text[field.value.0 as usize..field.value.1 as usize])
-        });
+        let Self { names, values, fields } = self;
+        fields.retain(|field| keep(&names[range(field.name)], &values[range(field.value)]));
     }
 
     fn name(&self, field: &Field) -> &str {
-        // A name that is no UTF-8 matches nothing; the codecs let only tokens in.
-        std::str::from_utf8(&self.text[field.name.0 as usize..field.name.1 as usize]).unwrap_or_default()
+        &self.names[range(field.name)]
     }
 
     fn value(&self, field: &Field) -> &[u8] {
-        &self.text[field.value.0 as usize..field.value.1 as usize]
+        &self.values[range(field.value)]
     }
+}
+
+fn range((start, end): (u32, u32)) -> std::ops::Range<usize> {
+    start as usize..end as usize
 }
 
 /// A request without its body. Host stands in `authority` alone, framing and connection fields are gone.
@@ -171,9 +174,9 @@ mod tests {
     #[test]
     fn fields_keep_their_order_and_lose_their_case() {
         let mut headers = Headers::default();
-        headers.append(b"X-A", b"1");
-        headers.append(b"x-b", b"2");
-        headers.append(b"x-a", b"3");
+        headers.append("X-A", b"1");
+        headers.append("x-b", b"2");
+        headers.append("x-a", b"3");
         assert_eq!(headers.all("x-a").collect::<Vec<_>>(), [b"1", b"3"]);
         headers.set("x-a", b"4");
         assert_eq!(headers.iter().collect::<Vec<_>>(), [("x-b", &b"2"[..]), ("x-a", b"4")]);

@@ -124,7 +124,7 @@ async fn ask(worker: &Rc<Worker>, settings: &Settings, endpoint: &Arc<Endpoint>)
 
 fn question(probe: &Probe, backend: &str) -> Question {
     let mut head = RequestHead { authority: backend.to_owned(), ..RequestHead::default() };
-    head.headers.append(b"user-agent", b"plait-health-check");
+    head.headers.append("user-agent", b"plait-health-check");
     let answer = |framing| Wish::Answer { framing, expects_continue: false };
     match probe {
         Probe::Http { path, query, host, .. } => {
@@ -136,8 +136,8 @@ fn question(probe: &Probe, backend: &str) -> Question {
             (head.method, head.path) = (Method::POST, "/grpc.health.v1.Health/Check".to_owned());
             // The Service as its callers know it: no host of HTTP may hold a '/'.
             head.authority = authority(backend);
-            head.headers.append(b"content-type", b"application/grpc");
-            head.headers.append(b"te", b"trailers");
+            head.headers.append("content-type", b"application/grpc");
+            head.headers.append("te", b"trailers");
             Question { head, wish: answer(Framing::Chunked), body: request_of(service) }
         }
         Probe::Tcp => Question { head, wish: Wish::Tunnel, body: Bytes::new() },

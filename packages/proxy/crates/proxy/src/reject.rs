@@ -65,18 +65,18 @@ impl Reject {
             Form::Json => ("application/json", self.json(known_caller)),
         };
         let mut head = ResponseHead { status: self.reason.status(), ..ResponseHead::default() };
-        head.headers.append(REASON_HEADER.as_bytes(), self.reason.as_str().as_bytes());
-        head.headers.append(b"content-type", kind.as_bytes());
+        head.headers.append(REASON_HEADER, self.reason.as_str().as_bytes());
+        head.headers.append("content-type", kind.as_bytes());
         (head, body)
     }
 
     /// The answer for an application that speaks gRPC: the whole of it is one head.
     pub(crate) fn grpc_answer(&self, known_caller: bool) -> ResponseHead {
         let mut head = ResponseHead { status: 200, ..ResponseHead::default() };
-        head.headers.append(b"content-type", b"application/grpc");
-        head.headers.append(REASON_HEADER.as_bytes(), self.reason.as_str().as_bytes());
-        head.headers.append(b"grpc-status", self.reason.grpc_status().to_string().as_bytes());
-        head.headers.append(b"grpc-message", percent_encoded(self.text(known_caller).trim_end()).as_bytes());
+        head.headers.append("content-type", b"application/grpc");
+        head.headers.append(REASON_HEADER, self.reason.as_str().as_bytes());
+        head.headers.append("grpc-status", self.reason.grpc_status().to_string().as_bytes());
+        head.headers.append("grpc-message", percent_encoded(self.text(known_caller).trim_end()).as_bytes());
         head
     }
 
@@ -196,7 +196,7 @@ mod tests {
             ("image/png", Form::Text),
         ] {
             let mut headers = Headers::default();
-            headers.append(b"accept", accept.as_bytes());
+            headers.append("accept", accept.as_bytes());
             assert_eq!(Form::accepted(&headers), form, "{accept}");
         }
         assert_eq!(Form::accepted(&Headers::default()), Form::Text);

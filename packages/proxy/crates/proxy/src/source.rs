@@ -122,7 +122,7 @@ impl Source {
             Self::Http1(body) => {
                 let mut headers = Headers::default();
                 for (name, value) in body.decoder.trailers()? {
-                    headers.append(name.as_bytes(), &value);
+                    headers.append(&name, &value);
                 }
                 Ok(headers)
             }

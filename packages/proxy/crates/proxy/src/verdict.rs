@@ -60,7 +60,7 @@ mod tests {
 
     fn response(status: u16, grpc: &str) -> ResponseHead {
         let mut response = ResponseHead { status, ..ResponseHead::default() };
-        response.headers.append(b"grpc-status", grpc.as_bytes());
+        response.headers.append("grpc-status", grpc.as_bytes());
         response
     }
 

@@ -60,7 +60,7 @@ pub(crate) fn head(text: &str) -> Option<RequestHead> {
     head.query = query.map(Into::into);
     for word in words {
         let (name, value) = word.split_once('=')?;
-        head.headers.append(name.as_bytes(), value.as_bytes());
+        head.headers.append(name, value.as_bytes());
     }
     Some(head)
 }

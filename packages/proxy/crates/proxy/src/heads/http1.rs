@@ -62,7 +62,7 @@ pub(crate) fn read_response(response: &Response<'_, '_>, head: &mut ResponseHead
 
 fn fields<'b>(all: impl Iterator<Item = plait_http1::Field<'b>>, headers: &mut Headers) {
     for field in all.filter(|field| !field.name.get(..OURS.len()).is_some_and(|start| start.eq_ignore_ascii_case(OURS))) {
-        headers.append(field.name.as_bytes(), field.value);
+        headers.append(field.name, field.value);
     }
 }
 

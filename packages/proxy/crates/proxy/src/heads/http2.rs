@@ -112,12 +112,12 @@ fn fields_to_http2(headers: &Headers, length: Option<u64>) -> Result<HeaderMap, 
 fn fields_from_http2(fields: &HeaderMap, headers: &mut Headers) -> Option<u64> {
     let apart = |name: &HeaderName| *name == HOST || *name == CONTENT_LENGTH || *name == COOKIE;
     for (name, value) in fields.iter().filter(|(name, _)| !name.as_str().starts_with(OURS) && !apart(name)) {
-        headers.append(name.as_str().as_bytes(), value.as_bytes());
+        headers.append(name.as_str(), value.as_bytes());
     }
     // RFC 9113, 8.2.3: they may come in crumbs, which outside HTTP/2 would be cookies that only the first reader sees.
     let crumbs: Vec<&[u8]> = fields.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
     if !crumbs.is_empty() {
-        headers.append(COOKIE.as_str().as_bytes(), &crumbs.join(&b"; "[..]));
+        headers.append(COOKIE.as_str(), &crumbs.join(&b"; "[..]));
     }
     // h2 has checked that it is a number, and that the body keeps to it.
     fields.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok())
@@ -129,8 +129,8 @@ mod tests {
 
     fn head() -> RequestHead {
         let mut head = RequestHead { authority: "reviews:80".into(), path: "/a".into(), query: Some("b=c".into()), ..Default::default() };
-        head.headers.append(b"x-tester", b"yes");
-        head.headers.append(b"traceparent", b"00-1-2-01");
+        head.headers.append("x-tester", b"yes");
+        head.headers.append("traceparent", b"00-1-2-01");
         head
     }
 
@@ -166,14 +166,14 @@ mod tests {
     #[test]
     fn a_field_that_would_split_the_head_is_refused() {
         let mut sent = head();
-        sent.headers.append(b"x-a", b"1\r\nx-b: 2");
+        sent.headers.append("x-a", b"1\r\nx-b: 2");
         assert_eq!(to_http2(&sent, None, None).unwrap_err(), HeadError::Field("x-a".into()));
     }
 
     #[test]
     fn an_answer_keeps_its_length_beside_its_head() {
         let mut sent = ResponseHead { status: 404, ..Default::default() };
-        sent.headers.append(b"x-a", b"1");
+        sent.headers.append("x-a", b"1");
         let mut arrived = ResponseHead::default();
         let length = response_from_http2(&response_to_http2(&sent, Some(3)).unwrap().into_parts().0, &mut arrived);
         assert_eq!((arrived.status, length, arrived.headers.len()), (404, Some(3), 1));
