@@ -1,14 +1,14 @@
 //! Serves a connection of HTTP/1.1: reads head after head, hands each to `request`, and closes when it must.
 //! Called by `connection`. What cannot be read is answered once, and the connection closed: nobody may guess where the next request begins.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use http::Method;
 use plait_decide::detect::{self, Detected};
 use plait_http1::{Framing, Room, parse_request};
 use plait_model::{DestinationPort, Headers, Lookup, Protocol, Reason, RouteKind};
 use plait_telemetry::{Direction, Outcome, Record};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
     answer::{Form, Opening},
@@ -16,6 +16,7 @@ use crate::{
     connection::{self, Speaks},
     heads::{Asked, read_request},
     outbound,
+    patience::{Came, Patience},
     reject::{self, Reject},
     request,
     speakers::Speaker,
@@ -55,8 +56,11 @@ pub(crate) enum Ended {
 
 /// Serves the connection to its end, or until its client turns out to speak HTTP/2.
 pub(crate) async fn serve(call: &mut Call, record: &mut Record) -> Ended {
+    let mut drain = call.worker.shared.drain.watch();
+    let (alarm, draining) = (pin!(sleep(IDLE)), pin!(drain.begun()));
+    let mut patience = Patience::new(alarm, draining);
     loop {
-        let (asked, upgrade) = match head(call).await {
+        let (asked, upgrade) = match head(call, &mut patience).await {
             Head::Read(asked, upgrade) => (asked, upgrade),
             Head::Closed => return Ended::Closed,
             Head::Preface => return Ended::Http2,
@@ -95,12 +99,18 @@ pub(crate) async fn serve(call: &mut Call, record: &mut Record) -> Ended {
     }
 }
 
-async fn head(call: &mut Call) -> Head {
+async fn head(call: &mut Call, patience: &mut Patience<'_>) -> Head {
     let limits = call.worker.limits();
-    let mut draining = call.worker.shared.drain.watch();
     let Some(input) = call.body.input() else { return Head::Closed };
-    let mut stopping = false;
-    let mut limit = Instant::now() + if input.buffer.is_empty() { IDLE } else { HEAD };
+    let mut first = input.buffer.is_empty();
+    let mut until = Instant::now()
+        + if patience.is_stopping() {
+            CROSSING
+        } else if first {
+            IDLE
+        } else {
+            HEAD
+        };
     loop {
         if !input.buffer.is_empty() {
             match parse_request(input.buffer.data(), &limits, &mut Room::default()) {
@@ -121,24 +131,15 @@ async fn head(call: &mut Call) -> Head {
                 Err(error) if error.status() == 431 => return Head::Bad(Reason::HeadTooLarge, error.to_string()),
                 Err(error) => return Head::Bad(Reason::BadRequest, error.to_string()),
             }
-        }
-        let first = input.buffer.is_empty();
-        let filled = tokio::select! {
-            biased;
-            filled = timeout_at(limit, input.fill(limits.head_bytes)) => filled,
-            () = draining.begun(), if first && !stopping => {
-                stopping = true;
-                limit = limit.min(Instant::now() + CROSSING);
-                continue;
+            if std::mem::take(&mut first) {
+                until = Instant::now() + HEAD;
             }
-        };
-        match filled {
-            Ok(Ok(count)) if count > 0 => {}
-            Err(_) if !first => return Head::Bad(Reason::BadRequest, "the head did not come in time".into()),
-            Ok(Ok(_) | Err(_)) | Err(_) => return Head::Closed,
         }
-        if first {
-            limit = Instant::now() + HEAD;
+        match patience.more(input, limits.head_bytes, until, first).await {
+            Came::Bytes => {}
+            Came::Drain => until = until.min(Instant::now() + CROSSING),
+            Came::Late if !first => return Head::Bad(Reason::BadRequest, "the head did not come in time".into()),
+            Came::Late | Came::Closed => return Head::Closed,
         }
     }
 }

@@ -23,6 +23,7 @@ mod mirror;
 mod multiplex;
 mod onlooker;
 mod outbound;
+mod patience;
 mod plan;
 mod pool;
 mod pump;
