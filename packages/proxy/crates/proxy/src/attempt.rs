@@ -103,7 +103,7 @@ pub(crate) async fn run(call: &mut Call, plan: &Plan, outcome: &mut Outcome<'_>)
     let own = callers_deadline(call);
     let limit = traffic.and_then(|traffic| traffic.request_timeout).into_iter().chain(own).min();
     let budget = call.worker.budget(&outcome.destination);
-    budget.request(&budget_rules(plan), call.worker.now());
+    budget.request(&budget_rules(plan), call.worker.at(outcome.began()));
     let mut tries = Tries {
         count: 0,
         tried: Vec::new(),
@@ -176,7 +176,8 @@ fn learn(call: &Call, plan: &Plan, hop: &Hop, (ended, destination): (&Result<(),
         call.worker.shared.telemetry.met_closing(destination);
     }
     let (Target::Backend(backend), Some(endpoint)) = (&plan.target, &hop.endpoint) else { return };
-    if let Some(good) = verdict::of(ended, &call.wish, &call.response)
+    if backend.traffic.outliers.is_some()
+        && let Some(good) = verdict::of(ended, &call.wish, &call.response)
         && outlier::note(backend, endpoint, good, call.worker.now_nanos())
     {
         call.worker.shared.telemetry.ejected(&backend.key);
@@ -294,6 +295,8 @@ impl<'w> InFlight<'w> {
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        balance::finished(&self.endpoint, self.latency_nanos, self.worker.now_nanos());
+        // What the latency says is of the moment when the head came.
+        let at = self.began_nanos + self.latency_nanos.unwrap_or_default();
+        balance::finished(&self.endpoint, self.latency_nanos, at);
     }
 }

@@ -77,7 +77,7 @@ pub(crate) async fn run(
     };
     outcome.sent_bytes += progress.sent.get();
     outcome.received_bytes += progress.received.get();
-    let response: Response = match ended {
+    let response = match ended {
         Ok(response) => response,
         Err(stop) => {
             note_refusal(&stop, hop, &worker);
@@ -121,13 +121,13 @@ impl Down<'_> {
         asked: Outgoing<'_>,
         worker: &Worker,
         up: &mut Up<'_, F>,
-    ) -> Result<Response, Stop> {
+    ) -> Result<Box<Response>, Stop> {
         let limits = worker.limits();
         loop {
             tokio::select! {
                 biased;
                 arrived = awaited.next(asked, &limits, self.response) => match arrived? {
-                    Arrived::Final(response) => return Ok(*response),
+                    Arrived::Final(response) => return Ok(response),
                     // 100 was ours to give; 101 is final.
                     Arrived::Interim if self.response.status > 101 => {
                         self.answer.interim(self.response).await.map_err(|_| Stop::Over(Fault::Caller))?;

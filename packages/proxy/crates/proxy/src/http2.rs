@@ -107,40 +107,60 @@ async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
             () = credit.restless() => {}
         }
     };
-    let mut closing = std::pin::pin!(closing);
+    let (mut closing, mut spent) = (std::pin::pin!(closing), std::pin::pin!(credit.spent()));
     let mut closed = false;
     let spare: Rc<RefCell<Vec<Storage>>> = Rc::default();
     loop {
         let next = tokio::select! {
+            biased;
+            () = &mut spent => {
+                connection.abrupt_shutdown(Code::ENHANCE_YOUR_CALM);
+                // Whoever does not read it is left all the same.
+                let _ = tokio::time::timeout(FAREWELL, poll_fn(|cx| connection.poll_closed(cx))).await;
+                return;
+            }
             next = poll_fn(|cx| connection.poll_accept(cx)) => next,
             () = &mut closing, if !closed => {
                 closed = true;
                 connection.graceful_shutdown();
                 continue;
             }
-            () = credit.spent() => {
-                connection.abrupt_shutdown(Code::ENHANCE_YOUR_CALM);
-                // Whoever does not read it is left all the same.
-                let _ = tokio::time::timeout(FAREWELL, poll_fn(|cx| connection.poll_closed(cx))).await;
-                return;
-            }
         };
         let Some(Ok((request, respond))) = next else { return };
         if let Some(entry) = &party.proxy {
             entry.request();
         }
-        let common = (spare.clone(), credit.clone());
-        party.worker.spawn(stream(request, respond, party.refreshed(), common));
+        let taken = Taken { request, respond, party: party.refreshed(), spare: spare.clone(), credit: credit.clone() };
+        if let Some(taken) = party.worker.streams.hand(taken) {
+            party.worker.spawn(streams(party.worker.clone(), taken));
+        }
     }
 }
 
-/// Serves one stream. `spare`: storage of the connection's streams that have ended.
-async fn stream(
+/// A stream that was taken up.
+#[derive(Debug)]
+pub(crate) struct Taken {
     request: Request<RecvStream>,
-    mut respond: SendResponse<Bytes>,
+    respond: SendResponse<Bytes>,
     party: Party,
-    (spare, credit): (Rc<RefCell<Vec<Storage>>>, Rc<Credit>),
-) {
+    /// Storage of the connection's streams that have ended.
+    spare: Rc<RefCell<Vec<Storage>>>,
+    credit: Rc<Credit>,
+}
+
+/// Serves a stream, then those that come while this task waits for one.
+async fn streams(worker: Rc<Worker>, first: Taken) {
+    let seat = Rc::default();
+    let mut next = Some(first);
+    while next.is_some() {
+        stream(&mut next).await;
+        next = worker.streams.next(&seat).await;
+    }
+}
+
+/// Serves the stream that was taken up. It is handed over by reference: what is moved into a future is copied with all the room that it needs.
+async fn stream(taken: &mut Option<Taken>) {
+    let Some(Taken { request, mut respond, party, spare, credit }) = taken.take() else { return };
     let began = credit.request();
     let (mut parts, body) = request.into_parts();
     let token = parts.extensions.remove::<Token>();

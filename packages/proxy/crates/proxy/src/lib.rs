@@ -7,6 +7,7 @@ mod attempt;
 mod call;
 mod check;
 mod connection;
+mod desk;
 mod exchange;
 mod failed;
 mod flood;

@@ -89,7 +89,7 @@ async fn deliver(worker: &Rc<Worker>, copy: Copy) -> Option<()> {
         response.body.consume();
     }
     if response.said.keep_alive {
-        upstream::keep(worker, &hop, sink, *response);
+        upstream::keep(worker, &hop, sink, response);
     }
     Some(())
 }

@@ -44,7 +44,7 @@ pub(crate) async fn decide(call: &mut Call, outcome: &mut Outcome<'_>) -> Result
         outcome.destination = call.head.authority.as_str().into();
         return outside(call, snapshot, port).await.map(|plan| Decided::Go(Box::new(plan)));
     };
-    call.worker.used(&destination);
+    call.worker.used(&destination, outcome.began());
     let service_port = destination.port(port).ok_or_else(|| no_port(&destination, port, snapshot.generation))?;
     if service_port.protocol_for(&call.workload.namespace).is_opaque() && call.wish != Wish::Tunnel {
         call.tunnel_the_rest();
@@ -122,7 +122,7 @@ fn routed(call: &mut Call, port: &DestinationPort, snapshot: &Snapshot) -> Resul
         let location = rewrite::location(redirect, choice.prefix(), &call.head);
         call.response.status = redirect.status;
         call.response.headers.clear();
-        call.response.headers.append(b"location", location.as_bytes());
+        call.response.headers.append("location", location.as_bytes());
         return Ok(Routed::Redirected(rule));
     }
     let share = share(&rule, snapshot)?;

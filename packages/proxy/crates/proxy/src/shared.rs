@@ -72,7 +72,12 @@ impl Shared {
 
     /// Time since the proxy began: the clock of everything that decides, the same for all workers, since they share what is learnt.
     pub fn now(&self) -> Duration {
-        self.began.elapsed()
+        self.at(Instant::now())
+    }
+
+    /// The same for a moment that was noted.
+    pub(crate) fn at(&self, moment: Instant) -> Duration {
+        moment.saturating_duration_since(self.began)
     }
 
     /// One more connection of a caller, unless there are `most` already.

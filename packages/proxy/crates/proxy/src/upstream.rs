@@ -323,8 +323,8 @@ pub(crate) fn broke(error: &Broken, generation: u64) -> Failed {
 }
 
 /// Puts a connection of HTTP/1.1 back, when its last exchange was whole.
-pub(crate) fn keep(worker: &Worker, hop: &Hop, sink: Sink, response: Response) {
-    let Response { said, body, .. } = response;
+pub(crate) fn keep(worker: &Worker, hop: &Hop, sink: Sink, response: Box<Response>) {
+    let Response { said, body, .. } = *response;
     if let (Sink::Http1(sink), Source::Http1(body)) = (sink, body)
         && body.input.buffer.is_empty()
         && !worker.shared.drain.has_begun()

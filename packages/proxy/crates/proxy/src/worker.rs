@@ -14,7 +14,7 @@ use plait_decide::retry::Budget;
 use plait_model::{Destination, Map};
 use tokio::sync::{Notify, watch};
 
-use crate::{Shared, health, listener, multiplex::Connections, pool::Pool};
+use crate::{Shared, desk::Desk, health, http2::Taken, listener, multiplex::Connections, pool::Pool};
 
 /// Idle connections are looked through this often.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -25,8 +25,12 @@ pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) pool: Pool,
     pub(crate) connections: Connections,
+    /// Tasks that wait for a stream.
+    pub(crate) streams: Desk<Taken>,
     budgets: RefCell<Map<Arc<str>, Rc<Budget>>>,
     trust: watch::Receiver<u64>,
+    /// When the clock of the wall was read, and what it said: seconds since 1970.
+    wall: Cell<(Instant, u64)>,
     /// Connections, streams and copies under way.
     active: Cell<usize>,
     ended: Notify,
@@ -58,8 +62,10 @@ impl Worker {
         Rc::new(Self {
             pool: Pool::default(),
             connections: Connections::default(),
+            streams: Desk::default(),
             budgets: RefCell::default(),
             trust: shared.identities.changes(),
+            wall: Cell::new((Instant::now(), 0)),
             active: Cell::new(0),
             ended: Notify::new(),
             shared,
@@ -86,6 +92,7 @@ impl Worker {
     async fn drained(&self) {
         self.pool.clear();
         self.connections.clear();
+        self.streams.close();
         while self.active.get() > 0 {
             self.ended.notified().await;
         }
@@ -94,6 +101,11 @@ impl Worker {
     /// The clock of everything that decides.
     pub(crate) fn now(&self) -> Duration {
         self.shared.now()
+    }
+
+    /// The same for a moment that was noted.
+    pub(crate) fn at(&self, moment: Instant) -> Duration {
+        self.shared.at(moment)
     }
 
     pub(crate) fn now_nanos(&self) -> u64 {
@@ -114,10 +126,16 @@ impl Worker {
         }
     }
 
-    /// A destination was dialled: it is kept.
-    pub(crate) fn used(&self, destination: &Destination) {
-        let now = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
-        destination.last_used.store(now, Relaxed);
+    /// A destination was dialled: it is kept. The clock of the wall is looked at once a second.
+    pub(crate) fn used(&self, destination: &Destination, now: Instant) {
+        let (mut read, mut seconds) = self.wall.get();
+        if now.saturating_duration_since(read) >= Duration::from_secs(1) || seconds == 0 {
+            (read, seconds) = (now, SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs()));
+            self.wall.set((read, seconds));
+        }
+        if destination.last_used.load(Relaxed) != seconds {
+            destination.last_used.store(seconds, Relaxed);
+        }
     }
 
     /// Limits on heads.
