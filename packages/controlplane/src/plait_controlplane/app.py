@@ -26,6 +26,7 @@ from plait_controlplane.interest.publication import Key, Publication, publish, r
 from plait_controlplane.resources.mesh import MeshSpec
 from plait_controlplane.resources.workload import Workload
 from plait_controlplane.settings import Settings
+from plait_controlplane.sources.addresses import Addresses
 from plait_controlplane.sources.history import Generation, History, what_changed
 from plait_controlplane.sources.lastgood import Settled, Verdict, settle
 from plait_controlplane.sources.ports import Ports
@@ -58,6 +59,7 @@ class ControlPlane:
         self.roots: list[x509.Certificate] = []
         self._history = History(settings.state)
         self._ports = Ports(settings.state / "ports.json")
+        self._addresses = Addresses(settings.state / "addresses.json")
         self._timing = timing or Timing()
         self.generation: Generation = self._history.last()
         self.settled = Settled(self.generation.world)
@@ -82,7 +84,7 @@ class ControlPlane:
         self.roots = await self._tell_until_heard()
         await self.apply(self.settled)
         self._identity = ServerIdentity(await self.signer.own(), clients=True)
-        watch = Watch(self._published(), self.proxies, identify, self._timing)
+        watch = Watch(self._published(), self.proxies, identify, self._timing, self._reached)
         self._server = DiscoveryServer(watch, self.settings.discovery, self._identity.credentials())
         await self._server.start()
 
@@ -103,10 +105,10 @@ class ControlPlane:
         mesh = self.settled.world.mesh()
         return mesh.spec if mesh else MeshSpec()
 
-    async def apply(self, settled: Settled | None = None) -> None:
+    async def apply(self, settled: Settled | None = None, why: str = "the mesh's own settings changed") -> None:
         """Translates what is in force and, when proxies would see a difference, makes it the next generation.
 
-        Without an argument the same objects are translated again, for roots that changed.
+        Without `settled` the same objects are translated again; `why` is told to people where no object changed.
         """
         began = time.monotonic()
         async with self._applying:
@@ -116,7 +118,7 @@ class ControlPlane:
                 listeners, resources = await asyncio.to_thread(self._translate, settled)
                 digest = digest_of(resources)
                 span.set_attribute("resources", len(resources))
-                change = what_changed(before.world, settled.world)
+                change = what_changed(before.world, settled.world) or why
                 changed = digest != before.digest
                 now = time.time()
                 after = Generation(before.number + 1, digest, now, change, settled.world) if changed else before
@@ -144,8 +146,12 @@ class ControlPlane:
         return self._publisher
 
     def _translate(self, settled: Settled) -> tuple[dict[str, Listeners], dict[Key, resource_pb2.Resource]]:
-        listeners = self._ports.listeners(settled.world)
+        listeners = self._ports.listeners(settled.world, self._addresses.told)
         return listeners, resources_of(translate(settled.world, listeners), der(self.roots))
+
+    async def _reached(self, workloads: tuple[str, ...], address: str) -> None:
+        if await asyncio.to_thread(self._addresses.tell, workloads, address):
+            await self.apply(why=f"{', '.join(workloads)} said to be reached at {address}")
 
     async def _read_first(self) -> Settled:
         """Where nothing ever was in force every file must be readable: it may hold what denies."""

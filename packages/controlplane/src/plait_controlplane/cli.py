@@ -1,7 +1,11 @@
-"""`plait-controlplane`: the command line. `serve` is for people; `signer` and `discovery` are what it starts."""
+"""`plait-controlplane`: the command line.
+
+`serve` and `join-token` are for people; `signer` and `discovery` are what `serve` starts.
+"""
 
 import argparse
 import asyncio
+import ipaddress
 import logging
 import os
 import sys
@@ -15,6 +19,7 @@ from plait_controlplane.supervisor import supervise
 LOG = logging.getLogger(__name__)
 
 EXAMPLE = "example: plait-controlplane serve --source shop/ --state /var/lib/plait --sockets /run/plait"
+TOKEN_EXAMPLE = "example: plait-controlplane join-token --sockets /run/plait --workload shop/web-1 > token"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logging.getLogger(library).setLevel(logging.WARNING)
     os.umask(0o077)  # what we write holds keys, or says what the mesh is made of
     try:
-        asyncio.run(_serve(given) if given.command == "serve" else _child(given))
+        asyncio.run({"serve": _serve, "join-token": _join_token}.get(given.command, _child)(given))
     except KeyboardInterrupt:
         return 0
     except Exception as error:
@@ -41,14 +46,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """The options."""
     found = argparse.ArgumentParser("plait-controlplane", description="The control plane of Plait.", epilog=EXAMPLE)
-    commands = found.add_subparsers(dest="command", required=True, metavar="serve")
-    shared = argparse.ArgumentParser(add_help=False)
+    commands = found.add_subparsers(dest="command", required=True, metavar="serve | join-token")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--sockets", type=Path, required=True, help="the folder for api.sock and signer.sock")
+    common.add_argument("--log-level", choices=["debug", "info", "warning", "error"], default="info")
+    token = commands.add_parser("join-token", parents=[common], help="print a join token", epilog=TOKEN_EXAMPLE)
+    token.add_argument("--workload", required=True, metavar="NAMESPACE/NAME", help="whose proxy is to join")
+    token.add_argument("--ttl", type=int, default=3600, metavar="SECONDS", help="for how long it may be used")
+    shared = argparse.ArgumentParser(add_help=False, parents=[common])
     shared.add_argument("--source", type=Path, required=True, help="the folder of YAML to follow")
     shared.add_argument("--state", type=Path, required=True, help="the folder for keys, ports and generations")
-    shared.add_argument("--sockets", type=Path, required=True, help="the folder for api.sock and signer.sock")
     shared.add_argument("--api-listen", metavar="IP:PORT", help="serve the API over TCP too; needs --api-token-file")
     shared.add_argument("--api-token-file", type=Path, metavar="FILE", help="what callers over TCP must show")
-    shared.add_argument("--log-level", choices=["debug", "info", "warning", "error"], default="info")
+    shared.add_argument("--advertise", default="", metavar="HOST", help="where proxies reach --host; default: there")
     serve = commands.add_parser("serve", parents=[shared], help="run the control plane", epilog=EXAMPLE)
     serve.add_argument("--host", default="127.0.0.1", help="address for discovery and identity (default 127.0.0.1)")
     for name in ("signer", "discovery"):
@@ -63,6 +73,10 @@ async def _serve(given: argparse.Namespace) -> None:
         raise NotADirectoryError(f"{given.source} is no folder; --source takes the folder that holds your YAML")
     if given.api_listen is not None and given.api_token_file is None:
         raise ValueError("--api-listen needs --api-token-file: whoever reaches the port could make join tokens")
+    if ipaddress.ip_address(given.host).is_unspecified and not given.advertise:
+        raise ValueError(
+            f"--host {given.host} needs --advertise: the name or address at which proxies reach this machine"
+        )
     for folder in (given.state, given.sockets):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     ports = Ports(given.state / "ports.json")
@@ -71,6 +85,7 @@ async def _serve(given: argparse.Namespace) -> None:
     for name in ("discovery", "identity"):
         options += [f"--{name}", ports.own(name, given.host, written)]
     options += ["--log-level", given.log_level]
+    options += ["--advertise", given.advertise] if given.advertise else []
     api = [] if given.api_listen is None else ["--api-listen", given.api_listen]
     api += [] if given.api_token_file is None else ["--api-token-file", str(given.api_token_file)]
     await supervise([["signer", *options], ["discovery", *options, *api]])
@@ -87,5 +102,17 @@ async def _child(given: argparse.Namespace) -> None:
         identity=given.identity,
         api_listen=given.api_listen,
         api_token_file=given.api_token_file,
+        advertise=given.advertise,
     )
     await (process.signer(settings) if given.command == "signer" else process.discovery(settings))
+
+
+async def _join_token(given: argparse.Namespace) -> None:
+    from plait_controlplane.identity.internal import Client
+    from plait_controlplane.settings import signer_socket
+
+    signer = Client(signer_socket(given.sockets))
+    try:
+        print(await signer.join_token(given.workload, given.ttl))
+    finally:
+        await signer.close()

@@ -9,7 +9,7 @@ from plait_controlplane.resources.workload import Workload
 from plait_controlplane.resources.world import World
 from plait_controlplane.sources.directory import files, load
 from plait_controlplane.translate.everything import Translation, check, translate
-from plait_controlplane.translate.workload import Listeners
+from plait_controlplane.translate.workload import Listeners, called_at
 
 
 @dataclass(frozen=True)
@@ -44,4 +44,5 @@ def _name(metadata: Metadata) -> str:
 
 def _listeners(workload: Workload) -> Listeners:
     sidecar = workload.spec.sidecar
-    return Listeners(sidecar.inbound or f"{workload.spec.address}:1", sidecar.outbound or "")
+    inbound = sidecar.inbound or f"{workload.spec.address}:1"
+    return Listeners(inbound, sidecar.outbound or "", called_at(inbound, workload.spec.address))

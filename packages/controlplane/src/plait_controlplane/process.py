@@ -12,6 +12,7 @@ from plait_controlplane.api.serving import ApiServer, tcp, unix
 from plait_controlplane.app import ControlPlane
 from plait_controlplane.identity.authority import Authority
 from plait_controlplane.identity.server import SignerServer
+from plait_controlplane.identity.signer import Signer
 from plait_controlplane.settings import Settings
 from plait_controlplane.view import LiveView
 
@@ -28,7 +29,8 @@ class BadToken(Exception):
 async def signer(settings: Settings) -> None:
     """Serves until it is told to end."""
     ended = _ended()
-    server = SignerServer(Authority(settings.authority), settings.identity, settings.signer_socket)
+    authority = Signer(Authority(settings.authority), settings.for_others(settings.identity))
+    server = SignerServer(authority, settings.identity, settings.signer_socket)
     await server.start()
     await ended.wait()
     await server.stop()

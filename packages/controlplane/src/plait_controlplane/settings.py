@@ -16,6 +16,8 @@ class Settings:
     identity: str
     api_listen: str | None = None
     api_token_file: Path | None = None
+    advertise: str = ""
+    """The host at which others reach us; empty = the addresses above are right for them too."""
 
     @property
     def api_socket(self) -> Path:
@@ -25,7 +27,14 @@ class Settings:
     @property
     def signer_socket(self) -> Path:
         """Where the signer listens for the discovery process."""
-        return self.sockets / "signer.sock"
+        return signer_socket(self.sockets)
+
+    def for_others(self, listen: str) -> str:
+        """The "host:port" at which others reach an address of ours."""
+        host, port = self.advertise, listen.rpartition(":")[2]
+        if not host:
+            return listen
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     @property
     def authority(self) -> Path:
@@ -40,3 +49,8 @@ class Settings:
         except (OSError, ValueError, KeyError, TypeError):
             return self.source.absolute().name
         return str(name)
+
+
+def signer_socket(sockets: Path) -> Path:
+    """Where the signer listens for processes beside it that may use the root key."""
+    return sockets / "signer.sock"

@@ -41,8 +41,8 @@ class LiveView:
             changed_unix=generation.changed_unix,
             change=generation.change,
             trust_domain=control.spec().trust_domain,
-            discovery=control.settings.discovery,
-            identity=control.settings.identity,
+            discovery=control.settings.for_others(control.settings.discovery),
+            identity=control.settings.for_others(control.settings.identity),
             root=Root(not_after_unix=control.roots[0].not_valid_after_utc.timestamp()),
         )
 
@@ -100,4 +100,5 @@ class LiveView:
             raise Unknown(refused.reason) from refused
         except Away as error:
             raise Unavailable(str(error)) from error
-        return JoinTokenAnswer(token=token, discovery=self._control.settings.discovery)
+        settings = self._control.settings
+        return JoinTokenAnswer(token=token, discovery=settings.for_others(settings.discovery))

@@ -17,7 +17,14 @@ import pytest
 from cryptography import x509
 from plait_controlplane.identity.credentials import KeyPair, new_key, request
 from plait_controlplane.identity.join_token import fingerprint
-from plait_sdk.contracts import discovery_pb2, discovery_pb2_grpc, identity_pb2, identity_pb2_grpc, resource_pb2
+from plait_sdk.contracts import (
+    discovery_pb2,
+    discovery_pb2_grpc,
+    endpoint_pb2,
+    identity_pb2,
+    identity_pb2_grpc,
+    resource_pb2,
+)
 
 Channel = Callable[..., Awaitable[grpc.aio.Channel]]
 
@@ -172,6 +179,48 @@ async def test_a_proxy_joins_is_current_and_sees_one_change_set_a_save(serve: Se
     assert await serve.stop() == 0
 
 
+async def test_a_proxy_is_called_where_it_said_also_after_a_restart(serve: Serve, connect: Channel) -> None:
+    serve.file.write_text(OBJECTS.replace("8080}]", "8080}], sidecar: {inbound: '0.0.0.0:15006'}"))
+    await serve.start()
+    pair = await enrol(serve, connect)
+
+    def called(change_set: discovery_pb2.ChangeSet) -> list[str]:
+        bodies = (one.body for one in change_set.upserts if one.kind == resource_pb2.RESOURCE_KIND_ENDPOINTS)
+        groups = (group for body in bodies for group in endpoint_pb2.Endpoints.FromString(body).ports)
+        return [endpoint.address for group in groups for endpoint in group.endpoints]
+
+    call = await watch(serve, connect, pair, address="10.244.0.7")
+    first = await apply(call)
+    assert (first.generation, called(first)) == (2, ["10.244.0.7:15006"])
+    assert (await serve.ask("/v1/mesh"))["change"] == "shop/stock-1 said to be reached at 10.244.0.7"
+    await serve.stop()
+    await serve.start()
+    assert serve.ready.endswith("generation 2")
+    assert called(await apply(await watch(serve, connect, pair))) == ["10.244.0.7:15006"]
+
+
+async def test_who_holds_a_token_finds_the_way_to_the_advertised_host(serve: Serve, connect: Channel) -> None:
+    await serve.start("--advertise", "localhost")
+    assert (await serve.ask("/v1/mesh"))["discovery"].startswith("localhost:")
+    command = ["join-token", "--sockets", str(serve.sockets), "--workload"]
+
+    async def token(workload: str) -> tuple[int | None, str, str]:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "plait_controlplane", *command, workload,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        out, error = await asyncio.wait_for(process.communicate(), TIMEOUT_SECONDS)
+        return process.returncode, out.decode(), error.decode()
+
+    code, printed, _ = await token("shop/stock-1")
+    payload = printed.split(".")[1]
+    said = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    assert (code, said["workload"], said["identity"].startswith("localhost:")) == (0, "shop/stock-1", True)
+    code, printed, error = await token("shop/nobody")
+    assert (code, printed) == (1, "")
+    assert "the mesh has no Workload shop/nobody" in error
+
+
 POLICY = """
 apiVersion: plait.dev/v1alpha1
 kind: AuthorizationPolicy
@@ -319,6 +368,7 @@ async def test_the_api_over_tcp_wants_its_token(serve: Serve, tmp_path: Path, fr
     [
         (["--source", "/nowhere"], 1, "/nowhere is no folder"),
         (["--source", "/tmp", "--api-listen", "127.0.0.1:1"], 1, "needs --api-token-file"),
+        (["--source", "/tmp", "--host", "0.0.0.0"], 1, "needs --advertise"),
         ([], 2, "--source"),
     ],
 )

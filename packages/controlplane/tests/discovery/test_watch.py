@@ -85,9 +85,13 @@ class Mesh:
         self.address, self._channel = address, channel
         self.publisher = Publisher(publication(7))
         self.proxies = Proxies()
-        watch = Watch(self.publisher, self.proxies, identify, timing)
+        self.told: list[tuple[tuple[str, ...], str]] = []
+        watch = Watch(self.publisher, self.proxies, identify, timing, self._tell)
         self.identity = ServerIdentity(self.pair(control_plane(DOMAIN)), clients=True)
         self.server = DiscoveryServer(watch, address, self.identity.credentials())
+
+    async def _tell(self, workloads: tuple[str, ...], address: str) -> None:
+        self.told.append((workloads, address))
 
     def pair(self, identity: SpiffeId, authority: Authority | None = None, seconds: float = 3600) -> KeyPair:
         key = new_key()
@@ -179,6 +183,31 @@ async def test_hello_is_answered_with_the_own_workloads(mesh: Mesh) -> None:
     assert (change_set.generation, list(change_set.known), list(change_set.unknown)) == (7, [], [])
     assert list(mesh_pb2.Mesh.FromString(change_set.upserts[0].body).trust_bundle) == [b"root"]
     await until(lambda: [(one.generation, one.settled) for one in mesh.proxies.all()] == [(7, True)])
+
+
+async def test_a_proxy_may_say_where_it_is_reached(mesh: Mesh) -> None:
+    proxy = await mesh.proxy("stock")
+    await proxy.hello("shop/stock-1", address="10.244.0.7")
+    await proxy.apply()
+    assert mesh.told == [(("shop/stock-1",), "10.244.0.7")]
+
+
+@pytest.mark.parametrize(
+    ("account", "address", "code"),
+    [
+        ("stock", "stock.example.com", grpc.StatusCode.INVALID_ARGUMENT),
+        ("stock", "10.0.0.7:15006", grpc.StatusCode.INVALID_ARGUMENT),
+        ("stock", "0.0.0.0", grpc.StatusCode.INVALID_ARGUMENT),
+        ("stock", "::", grpc.StatusCode.INVALID_ARGUMENT),
+        ("stock", "224.0.0.1", grpc.StatusCode.INVALID_ARGUMENT),
+        ("web", "10.0.0.7", grpc.StatusCode.PERMISSION_DENIED),  # somebody else's workload
+    ],
+)
+async def test_no_other_address_is_believed(mesh: Mesh, account: str, address: str, code: grpc.StatusCode) -> None:
+    proxy = await mesh.proxy(account)
+    await proxy.hello("shop/stock-1", address=address)
+    assert (await proxy.end())[0] is code
+    assert mesh.told == []
 
 
 async def test_a_destination_comes_with_all_that_it_names(mesh: Mesh) -> None:

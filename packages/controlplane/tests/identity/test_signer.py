@@ -20,6 +20,7 @@ from plait_controlplane.identity.internal import Client
 from plait_controlplane.identity.names import SpiffeId, identity_of
 from plait_controlplane.identity.proof import Mesh, Refused
 from plait_controlplane.identity.server import SignerServer
+from plait_controlplane.identity.signer import Signer
 from plait_sdk.contracts import identity_pb2, identity_pb2_grpc
 
 ACCOUNTS = {"shop/web-1": "web", "shop/ledger-1": "ledger", "plait-system/thief": "plait-controlplane"}
@@ -71,7 +72,7 @@ async def running(
 ) -> AsyncIterator[Running]:
     clock = Clock()
     authority = Authority(tmp_path / "ca", clock)
-    server = SignerServer(authority, free_address, tmp_path / "signer.sock")
+    server = SignerServer(Signer(authority, free_address), free_address, tmp_path / "signer.sock")
     await server.start()
     internal = Client(tmp_path / "signer.sock")
     await internal.tell(MESH)

@@ -9,6 +9,7 @@ import pytest
 from plait_controlplane.resources.problem import Problem
 from plait_controlplane.resources.reader import read
 from plait_controlplane.resources.world import World, world_of
+from plait_controlplane.sources.addresses import Addresses
 from plait_controlplane.sources.directory import load
 from plait_controlplane.sources.ports import FREE, Ports, numbers_in
 from plait_controlplane.sources.watch import LONGEST_MILLISECONDS, Unreadable, changes, read_whole
@@ -114,6 +115,46 @@ def test_elsewhere_ports_are_the_usual_ones(tmp_path: Path, address: str, inboun
     found = Ports(tmp_path / "ports.json").listeners(world("{}", address=address))["shop/w-0"]
     assert (found.inbound, found.outbound) == (inbound, outbound)
     assert not (tmp_path / "ports.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("address", "inbound", "told", "called_at"),
+    [
+        ("127.0.0.1", "0.0.0.0:15006", {"shop/w-0": "10.0.0.7"}, "10.0.0.7:15006"),
+        ("127.0.0.1", "[::]:15006", {"shop/w-0": "fd00::7"}, "[fd00::7]:15006"),
+        ("10.0.0.9", "0.0.0.0:15006", {}, "10.0.0.9:15006"),
+        ("127.0.0.1", "10.0.0.8:15006", {"shop/w-0": "10.0.0.7"}, "10.0.0.8:15006"),  # the user's word counts
+        ("127.0.0.1", "0.0.0.0:15006", {"shop/other": "10.0.0.7"}, "127.0.0.1:15006"),
+    ],
+)
+def test_a_listener_on_every_address_is_called_where_its_proxy_said(
+    tmp_path: Path, address: str, inbound: str, told: dict[str, str], called_at: str
+) -> None:
+    written = world(f"{{inbound: '{inbound}'}}", address=address)
+    found = Ports(tmp_path / "ports.json").listeners(written, told)["shop/w-0"]
+    assert (found.inbound, found.called_at) == (inbound, called_at)
+
+
+def test_told_addresses_outlive_the_process(tmp_path: Path) -> None:
+    file = tmp_path / "addresses.json"
+    addresses = Addresses(file)
+    assert addresses.tell(["shop/w-0", "shop/w-1"], "10.0.0.7")
+    assert not addresses.tell(["shop/w-1"], "10.0.0.7")
+    assert addresses.tell(["shop/w-1"], "10.0.0.8")
+    assert Addresses(file).told == {"shop/w-0": "10.0.0.7", "shop/w-1": "10.0.0.8"}
+    file.write_text("{")
+    assert Addresses(file).told == {}
+
+
+@pytest.mark.parametrize(
+    ("host", "discovery", "identity"),
+    [("0.0.0.0", "0.0.0.0:15012", "0.0.0.0:15013"), ("::", "[::]:15012", "[::]:15013")],
+)
+def test_elsewhere_the_control_plane_has_the_usual_ports(
+    tmp_path: Path, host: str, discovery: str, identity: str
+) -> None:
+    ports = Ports(tmp_path / "ports.json")
+    assert (ports.own("discovery", host), ports.own("identity", host)) == (discovery, identity)
 
 
 def test_the_control_plane_takes_no_port_that_a_file_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import pytest
 from plait_controlplane.lint import offline
 from plait_controlplane.resources.reader import read
 from plait_controlplane.resources.world import World, world_of
+from plait_controlplane.translate.everything import check
 from plait_sdk.contracts import endpoint_pb2, resource_pb2, route_pb2, service_pb2, workload_pb2
 
 BASE = """
@@ -186,3 +187,20 @@ def test_the_mesh_carries_the_tcp_ports_of_a_service_alone() -> None:
     held = workload_pb2.Workload.FromString(body(made, resource_pb2.RESOURCE_KIND_WORKLOAD, "shop/a-1"))
     assert [list(one.ports) for one in held.policies] == [[8080]]
     assert [(port.port, port.service) for port in held.ports] == [(8080, "shop/a"), (9090, "")]
+
+
+@pytest.mark.parametrize(
+    ("address", "inbound", "said"),
+    [
+        ("127.0.0.1", "127.0.0.1:15006", 1),
+        ("10.0.0.7", "127.0.0.1:15006", 1),
+        ("127.0.0.1", "0.0.0.0:15006", 0),  # each has its machine alone: a pod
+    ],
+)
+def test_two_workloads_share_no_listener_of_one_machine(address: str, inbound: str, said: int) -> None:
+    workload = (
+        "apiVersion: plait.dev/v1alpha1\nkind: Workload\nmetadata: {{name: {0}, namespace: shop}}\n"
+        f"spec: {{{{address: {address}, sidecar: {{{{inbound: '{inbound}'}}}}}}}}"
+    )
+    problems = check(world(workload.format("b-1"), workload.format("b-2")))
+    assert len([problem for problem in problems if "is taken by" in problem.message]) == said

@@ -4,8 +4,9 @@ Who the proxy is comes from its certificate alone: each workload that it names m
 """
 
 import asyncio
+import ipaddress
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NoReturn
@@ -47,6 +48,10 @@ Identify = Callable[[bytes], Peer]
 """A certificate (PEM) to a peer; raises Stranger."""
 
 
+Told = Callable[[tuple[str, ...], str], Awaitable[None]]
+"""Workloads, and the IP address at which other proxies reach theirs."""
+
+
 @dataclass(frozen=True)
 class Timing:
     """Seconds. A test makes them short."""
@@ -68,9 +73,9 @@ class Ended(Exception):
 class Watch:
     """Serves all streams."""
 
-    def __init__(self, publisher: Publisher, proxies: Proxies, identify: Identify, timing: Timing) -> None:
+    def __init__(self, publisher: Publisher, proxies: Proxies, identify: Identify, timing: Timing, told: Told) -> None:
         self._publisher, self._proxies = publisher, proxies
-        self._identify, self._timing = identify, timing
+        self._identify, self._timing, self._told = identify, timing, told
 
     async def watch(self, requests: Requests, context: Context) -> AsyncIterator[bytes]:
         """The RPC."""
@@ -78,6 +83,9 @@ class Watch:
             peer = self._peer(context)
             hello = await self._hello(requests)
             self._check(hello.workloads, peer, vanished=False)
+            if hello.address:
+                # Believed, since it leads nobody astray: whoever is called there must prove to be that workload.
+                await self._told(tuple(hello.workloads), _reachable(hello.address))
             async for message in self._serve(hello, peer, requests):
                 yield message
         except Ended as ended:
@@ -172,6 +180,16 @@ class Watch:
             except TimeoutError:
                 continue
         reader.result()  # a ProtocolError of the reader ends the stream
+
+
+def _reachable(address: str) -> str:
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        raise Ended(grpc.StatusCode.INVALID_ARGUMENT, f"Hello's address {address[:80]!r} is no IP address") from None
+    if found.is_unspecified or found.is_multicast:
+        raise Ended(grpc.StatusCode.INVALID_ARGUMENT, f"nobody reaches a proxy at {found}")
+    return str(found)
 
 
 def _silent(seconds: float) -> NoReturn:

@@ -15,7 +15,6 @@ import grpc.aio
 from plait_sdk.contracts import identity_pb2, identity_pb2_grpc
 
 from plait_controlplane.identity import internal
-from plait_controlplane.identity.authority import Authority
 from plait_controlplane.identity.credentials import ServerIdentity
 from plait_controlplane.identity.proof import Fault, Refused
 from plait_controlplane.identity.signer import NotToldYet, Signer
@@ -63,8 +62,8 @@ async def _abort(context: grpc.aio.ServicerContext[Any, Any], code: grpc.StatusC
 class SignerServer:
     """Both servers of the signer. Use: `start`, later `stop`."""
 
-    def __init__(self, authority: Authority, listen: str, socket: Path) -> None:
-        self.signer = Signer(authority, listen)
+    def __init__(self, signer: Signer, listen: str, socket: Path) -> None:
+        self.signer = signer
         self._listen = listen
         self._socket = socket
         self._identity: ServerIdentity | None = None

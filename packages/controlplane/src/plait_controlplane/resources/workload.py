@@ -44,7 +44,10 @@ class Bind(Model):
 
 
 class Sidecar(Model):
-    """spec.sidecar: where the proxy listens. `inbound` defaults to a free port, `outbound` to none."""
+    """spec.sidecar: where the proxy listens; on loopback both default to free ports.
+
+    An `inbound` on every address (0.0.0.0) is called at the address that the proxy says (`plait-proxy run --address`).
+    """
 
     inbound: Listen | None = None
     outbound: Listen | None = None

@@ -88,7 +88,7 @@ class History:
 
 
 def what_changed(before: World, after: World) -> str:
-    """For people: "routes.yaml changed HTTPRoute bookshop/reviews"."""
+    """For people: "routes.yaml changed HTTPRoute bookshop/reviews"; empty when no object did."""
     told: dict[tuple[str, str], list[str]] = {}
     for key in sorted({*before.objects, *after.objects}):
         old, new = before.objects.get(key), after.objects.get(key)
@@ -98,8 +98,6 @@ def what_changed(before: World, after: World) -> str:
         stored = new or old
         if stored is not None:
             told.setdefault((Path(stored.file).name, verb), []).append(title(key))
-    if not told:
-        return "the mesh's own settings changed"
     parts = []
     for (file, verb), names in told.items():
         more = f" and {len(names) - 2} more" if len(names) > 2 else ""

@@ -10,17 +10,19 @@ import os
 import random
 import re
 import socket
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
+from types import MappingProxyType
 
 from plait_controlplane.resources.workload import Workload
 from plait_controlplane.resources.world import World
 from plait_controlplane.sources.directory import FILE_BYTES, files
 from plait_controlplane.translate.names import full_name
-from plait_controlplane.translate.workload import Listeners
+from plait_controlplane.translate.workload import Listeners, called_at
 
 INBOUND = 15006
 OUTBOUND = 15001
+OWN = {"discovery": 15012, "identity": 15013}
 # Below the range that the kernel gives to outgoing connections, which would sooner or later sit on a port of ours.
 FREE = range(20000, 32000)
 
@@ -38,21 +40,27 @@ class Ports:
 
     def own(self, name: str, host: str, written: Set[int] = frozenset()) -> str:
         """An address of the control plane's own; `written` are ports that the user gave to others."""
+        if not ipaddress.ip_address(host).is_loopback:
+            return join(host, OWN[name])
         return self._address(name, host, {*self._ports.values(), *written})
 
-    def listeners(self, world: World) -> dict[str, Listeners]:
-        """Where the proxy of each workload listens."""
+    def listeners(self, world: World, told: Mapping[str, str] = MappingProxyType({})) -> dict[str, Listeners]:
+        """Where the proxy of each workload listens. `told` are the addresses that proxies gave for themselves."""
         workloads = [workload for _, workload in world.kind(Workload)]
         taken = set(self._ports.values()) | {port for workload in workloads for port in _written(workload)}
-        return {full_name(workload.metadata): self._listeners(workload, taken) for workload in workloads}
+        found = {}
+        for workload in workloads:
+            name = full_name(workload.metadata)
+            inbound, outbound = self._listens(name, workload, taken)
+            found[name] = Listeners(inbound, outbound, called_at(inbound, told.get(name, workload.spec.address)))
+        return found
 
-    def _listeners(self, workload: Workload, taken: set[int]) -> Listeners:
-        name, host, sidecar = full_name(workload.metadata), workload.spec.address, workload.spec.sidecar
+    def _listens(self, name: str, workload: Workload, taken: set[int]) -> tuple[str, str]:
+        host, sidecar = workload.spec.address, workload.spec.sidecar
         if ipaddress.ip_address(host).is_loopback:
             inbound = sidecar.inbound or self._address(f"inbound {name}", host, taken)
-            return Listeners(inbound, sidecar.outbound or self._address(f"outbound {name}", host, taken))
-        inbound = sidecar.inbound or join(host, INBOUND)
-        return Listeners(inbound, sidecar.outbound or join("127.0.0.1", OUTBOUND))
+            return inbound, sidecar.outbound or self._address(f"outbound {name}", host, taken)
+        return sidecar.inbound or join(host, INBOUND), sidecar.outbound or join("127.0.0.1", OUTBOUND)
 
     def _address(self, name: str, host: str, taken: set[int]) -> str:
         if name not in self._ports:

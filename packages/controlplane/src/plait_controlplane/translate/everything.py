@@ -45,7 +45,7 @@ def translate(world: World, listeners: Mapping[str, Listeners]) -> Translation:
     mesh = world.mesh()
     spec = mesh.spec if mesh else MeshSpec()
     traffic = policies(world)
-    inbound = {name: where.inbound for name, where in listeners.items()}
+    inbound = {name: where.called_at for name, where in listeners.items()}
     kind = resource_pb2
     found = [resource(kind.RESOURCE_KIND_MESH, "default", translate_mesh(spec))]
     services = [service for _, service in world.kind(Service)]

@@ -51,7 +51,7 @@ def translate_service(service: Service, traffic: list[TrafficPolicy]) -> service
 def translate_endpoints(
     world: World, mesh: MeshSpec, service: Service, inbound: Mapping[str, str]
 ) -> endpoint_pb2.Endpoints:
-    """Where the Service runs. `inbound` gives each workload's inbound listener by its full name."""
+    """Where the Service runs. `inbound` says where each workload's proxy is called, by its full name."""
     workloads = world.selected(service)
     message = endpoint_pb2.Endpoints(service=full_name(service.metadata))
     for port in service.spec.carried:

@@ -1,5 +1,6 @@
 """Workload -> the Workload message: where its proxy listens, and every policy in force there."""
 
+import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -22,6 +23,16 @@ class Listeners:
 
     inbound: str
     outbound: str
+    called_at: str
+    """Where other proxies reach `inbound`."""
+
+
+def called_at(inbound: str, address: str) -> str:
+    """Where others reach a listener: there, or at `address` when it listens on every address of its machine."""
+    host, _, port = inbound.rpartition(":")
+    if not ipaddress.ip_address(host.removeprefix("[").removesuffix("]")).is_unspecified:
+        return inbound
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def destination(to: str, namespace: str) -> tuple[str, int] | None:
@@ -89,14 +100,22 @@ def check_workload(world: World, stored: StoredObject, workload: Workload) -> It
 
 def _shared_listeners(world: World, stored: StoredObject, workload: Workload) -> Iterator[Problem]:
     """The later of two Workloads is told; one Workload's own listeners are compared with each other too."""
-    taken: dict[str, str] = {}
+    taken: dict[tuple[str, str], str] = {}
     for other_stored, other in world.kind(Workload):
         for path, address in _listens(other):
-            first = taken.setdefault(address, f"{other_stored.title} {path_text(path)}")
+            first = taken.setdefault((_machine(other), address), f"{other_stored.title} {path_text(path)}")
             if other is workload and first != f"{other_stored.title} {path_text(path)}":
                 yield stored.problem(path, f"{address} is taken by {first}")
         if other is workload:
             return
+
+
+def _machine(workload: Workload) -> str:
+    """What tells machines apart, as far as the objects say; who listens on every address of a machine has it alone."""
+    address, inbound = workload.spec.address, workload.spec.sidecar.inbound
+    if not ipaddress.ip_address(address).is_loopback:
+        return address
+    return full_name(workload.metadata) if inbound and called_at(inbound, address) != inbound else ""
 
 
 def _listens(workload: Workload) -> Iterator[tuple[Path, str]]:

@@ -2,6 +2,7 @@
 //! in tests. Outlives streams: what is in force stays when one ends, and the next begins with it.
 
 use std::{
+    net::IpAddr,
     sync::atomic::Ordering::Relaxed,
     time::{Duration, Instant},
 };
@@ -32,6 +33,8 @@ pub struct Proxy {
     pub version: String,
     /// "namespace/name" of each workload; the leaf shown to the control plane must carry the identity of each.
     pub workloads: Vec<String>,
+    /// Where other proxies reach this one, when only this machine knows.
+    pub address: Option<IpAddr>,
 }
 
 /// What the driver has to do.
@@ -82,6 +85,7 @@ impl Session {
             destinations: self.destinations.begin(),
             held: self.resources.versions(),
             generation: self.resources.generation(),
+            address: self.proxy.address.map(|address| address.to_string()).unwrap_or_default(),
         }))
     }
 

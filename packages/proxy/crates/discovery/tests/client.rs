@@ -32,7 +32,7 @@ impl Running {
     fn start(connect: plait_discovery::Connect) -> Self {
         let (world, demands) = World::new();
         let (tell, events) = mpsc::unbounded_channel();
-        let proxy = Proxy { name: "shop/web-1".into(), version: "0.1.0".into(), workloads: vec!["shop/web-1".into()] };
+        let proxy = Proxy { name: "shop/web-1".into(), version: "0.1.0".into(), workloads: vec!["shop/web-1".into()], address: None };
         let client = Client::new(proxy, Resources::default(), (world.clone(), demands), connect, move |event| drop(tell.send(event)));
         Self { world, events, task: tokio::spawn(client.run()) }
     }

@@ -60,7 +60,12 @@ pub(crate) fn start(socket: &Path, joining: Joining) -> Result<Arc<Shared>, RunE
     tokio::spawn(enrol(enrolment, identities.clone(), status.clone()));
     let (latest, changes) = watch::channel(None);
     tokio::spawn(kept.follow(readiness.clone(), changes));
-    let proxy = Proxy { name: workload.to_string(), version: env!("CARGO_PKG_VERSION").to_owned(), workloads: vec![workload.to_string()] };
+    let proxy = Proxy {
+        name: workload.to_string(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        workloads: vec![workload.to_string()],
+        address: joining.reached_at,
+    };
     let connect = connector(joining.address.clone(), workload.clone(), identities.clone());
     let tell = teller(joining.address, readiness, latest);
     tokio::spawn(async move {

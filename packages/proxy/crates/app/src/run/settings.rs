@@ -1,6 +1,9 @@
 //! What an operator sets, as options of the command or in a file of the same names. Read once, at start; checked here and nowhere else.
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use serde::Deserialize;
 
@@ -19,6 +22,9 @@ pub(crate) struct Options {
     /// With --join: a folder of this proxy alone, for its certificate and what it knows of the mesh; made when missing
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
+    /// With --join: the IP address at which other proxies reach this one, where its Workload listens on every address (0.0.0.0)
+    #[arg(long, value_name = "IP")]
+    address: Option<IpAddr>,
     /// A serialised plait.v1.ChangeSet that holds the whole world; nothing is followed
     #[arg(long, value_name = "FILE")]
     resources: Option<PathBuf>,
@@ -62,6 +68,8 @@ pub(crate) struct Joining {
     pub(crate) token_file: Option<PathBuf>,
     /// What outlives the process.
     pub(crate) state: PathBuf,
+    /// Where other proxies reach this one; `None` = as its Workload says.
+    pub(crate) reached_at: Option<IpAddr>,
 }
 
 /// A setting that is missing or does not fit.
@@ -84,7 +92,7 @@ impl Options {
 
     /// Checks what belongs together.
     pub(crate) fn settings(self) -> Result<Settings, SettingError> {
-        let Self { join, token_file, state, resources, identity_dir, admin, workers } = self;
+        let Self { join, token_file, state, address: reached_at, resources, identity_dir, admin, workers } = self;
         let refuse = |field, why| Err(SettingError { field, why });
         let world = match (join, resources) {
             (Some(address), None) => {
@@ -95,11 +103,14 @@ impl Options {
                     return refuse("join", "must be host:port, where the control plane serves discovery");
                 }
                 let Some(state) = state else { return refuse("state", "is needed with join: a folder of this proxy alone") };
-                World::Joined(Joining { address, token_file, state })
+                if reached_at.is_some_and(|address| address.is_unspecified() || address.is_multicast()) {
+                    return refuse("address", "must be one at which others reach this machine");
+                }
+                World::Joined(Joining { address, token_file, state, reached_at })
             }
             (None, Some(resources)) => {
-                if token_file.is_some() || state.is_some() {
-                    return refuse("resources", "stands alone: token-file and state are for join");
+                if token_file.is_some() || state.is_some() || reached_at.is_some() {
+                    return refuse("resources", "stands alone: token-file, state and address are for join");
                 }
                 let Some(identity_dir) = identity_dir else {
                     return refuse("identity-dir", "is needed with resources: a folder with leaf.pem and leaf.key");
@@ -128,8 +139,9 @@ mod tests {
 
     #[test]
     fn a_file_says_what_the_options_say() {
-        let text = "join = 'cp:15012'\ntoken-file = '/t'\nstate = '/s'\nadmin = '/a'\nworkers = 4";
-        let joining = Joining { address: "cp:15012".into(), token_file: Some("/t".into()), state: "/s".into() };
+        let text = "join = 'cp:15012'\ntoken-file = '/t'\nstate = '/s'\naddress = '10.0.0.7'\nadmin = '/a'\nworkers = 4";
+        let reached_at = Some([10, 0, 0, 7].into());
+        let joining = Joining { address: "cp:15012".into(), token_file: Some("/t".into()), state: "/s".into(), reached_at };
         assert_eq!(parse(text), Ok(Settings { admin: "/a".into(), workers: 4, world: World::Joined(joining) }));
         let fixed = World::Fixed { resources: "/r".into(), identity_dir: "/i".into() };
         assert_eq!(
@@ -153,6 +165,9 @@ mod tests {
             ("join = 'cp:1'\nidentity-dir = '/i'", "identity-dir: is for resources"),
             ("resources = '/r'", "identity-dir: is needed"),
             ("resources = '/r'\nstate = '/s'", "resources: stands alone"),
+            ("resources = '/r'\naddress = '10.0.0.7'", "resources: stands alone"),
+            ("join = 'cp:1'\nstate = '/s'\nadmin = '/a'\naddress = '0.0.0.0'", "address: must be one at which"),
+            ("join = 'cp:1'\nstate = '/s'\nadmin = '/a'\naddress = 'host'", "address"),
             ("tokenfile = '/t'", "unknown field `tokenfile`"),
             ("admin = 7", "invalid type"),
         ] {

@@ -43,7 +43,7 @@ use Did::*;
 impl Script {
     fn new() -> Self {
         let now = Instant::now();
-        let proxy = Proxy { name: "shop/web-1".into(), version: "0.1.0".into(), workloads: vec!["shop/web-1".into()] };
+        let proxy = Proxy { name: "shop/web-1".into(), version: "0.1.0".into(), workloads: vec!["shop/web-1".into()], address: None };
         Self { session: Session::new(proxy, Resources::default(), now), now, snapshot: Snapshot::default() }
     }
 
@@ -157,6 +157,16 @@ fn changes(generation: u64, upserts: Vec<wire::Resource>) -> wire::ChangeSet {
 
 fn keys(keys: &[&str]) -> Vec<String> {
     keys.iter().map(|key| (*key).to_owned()).collect()
+}
+
+#[test]
+fn a_proxy_says_where_it_is_reached_each_time_it_comes() {
+    let mut script = Script::new();
+    assert_eq!(script.hello().address, "");
+    script.session.proxy.address = Some([10, 0, 0, 7].into());
+    assert_eq!(script.hello().address, "10.0.0.7");
+    script.session.end();
+    assert_eq!(script.hello().address, "10.0.0.7");
 }
 
 #[test]

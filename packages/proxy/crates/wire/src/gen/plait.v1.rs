@@ -130,6 +130,9 @@ pub struct Hello {
     /// the last one applied; 0 = none
     #[prost(uint64, tag = "7")]
     pub generation: u64,
+    /// the IP address at which other proxies reach this one; empty = its Workloads say it
+    #[prost(string, tag = "8")]
+    pub address: ::prost::alloc::string::String,
 }
 /// Destination keys are "namespace/service" for names that can be a Service, else the lower-case host ("www.example.com").
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -70,6 +70,7 @@ class Hello(_message.Message):
     DESTINATIONS_FIELD_NUMBER: _builtins.int
     HELD_FIELD_NUMBER: _builtins.int
     GENERATION_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
     proxy: _builtins.str
     """unique name of the proxy, for people: "web-1" """
     proxy_version: _builtins.str
@@ -78,6 +79,8 @@ class Hello(_message.Message):
     """version of this protocol; this file is 1"""
     generation: _builtins.int
     """the last one applied; 0 = none"""
+    address: _builtins.str
+    """the IP address at which other proxies reach this one; empty = its Workloads say it"""
     @_builtins.property
     def workloads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """"namespace/name"; the peer certificate must carry the identity of each"""
@@ -98,10 +101,11 @@ class Hello(_message.Message):
         destinations: _abc.Iterable[_builtins.str] | None = ...,
         held: _abc.Iterable[_resource_pb2.ResourceVersion] | None = ...,
         generation: _builtins.int = ...,
+        address: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["destinations", b"destinations", "generation", b"generation", "held", b"held", "protocol", b"protocol", "proxy", b"proxy", "proxy_version", b"proxy_version", "workloads", b"workloads"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "destinations", b"destinations", "generation", b"generation", "held", b"held", "protocol", b"protocol", "proxy", b"proxy", "proxy_version", b"proxy_version", "workloads", b"workloads"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
