@@ -137,6 +137,19 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session
+def kind(session: nox.Session) -> None:
+    """The scenarios on a kind cluster, made and deleted; `-- --keep` leaves it. Needs Docker, kind and kubectl."""
+    run(session, sys.executable, "integration/kind/run.py", *session.posargs)
+
+
+@nox.session
+def conformance(session: nox.Session) -> None:
+    """The Gateway API conformance suite for the mesh profiles, on a kind cluster. Needs Go too."""
+    beside = {"PYTHONPATH": "integration/kind"}
+    run(session, sys.executable, "integration/conformance/run.py", *session.posargs, env=beside)
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Five minutes of each fuzz target, `-- 30` for as many seconds. Corpora alone are replayed by `rust`."""
     if shutil.which("cargo-fuzz") is None:

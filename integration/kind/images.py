@@ -1,0 +1,83 @@
+"""Wheels of this checkout -> images of the proxy and of the control plane. Called by `run`.
+
+`./dev` has built the wheels that hold Rust; what the control plane needs of others is fetched once for each uv.lock.
+Nothing is fetched while an image is built.
+"""
+
+import hashlib
+import os
+import platform
+import shutil
+import sys
+from pathlib import Path
+
+from tools import Missing, run
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "plait"
+
+PROXY = "plait/proxy:dev"
+CONTROLPLANE = "plait/controlplane:dev"
+PYTHON = "python:3.11-slim-bookworm"
+"""The base of the control plane; scenarios run small programs on it."""
+
+# The Python of the base image, whatever runs this; its libc is newer than any of these asks for.
+TARGET = ["--only-binary=:all:", "--implementation", "cp", "--python-version", "3.11"]
+MANYLINUX = ("manylinux_2_34", "manylinux_2_28", "manylinux_2_17", "manylinux2014", "manylinux_2_12", "manylinux2010")
+
+
+def build() -> list[str]:
+    """Builds both images and returns their names."""
+    context = CACHE / "kind" / "context"
+    shutil.rmtree(context, ignore_errors=True)
+    proxy, controlplane = context / "proxy", context / "controlplane"
+    proxy.mkdir(parents=True)
+    controlplane.mkdir()
+    shutil.copy(_built("plait-proxy"), proxy)
+    shutil.copy(_built("plait-sdk"), controlplane)
+    run(
+        "uv",
+        "build",
+        "-q",
+        "--wheel",
+        "--no-build-isolation",
+        "--out-dir",
+        controlplane,
+        ROOT / "packages/controlplane",
+    )
+    for wheel in _dependencies().iterdir():
+        shutil.copy(wheel, controlplane)
+    for name, image in (("proxy", PROXY), ("controlplane", CONTROLPLANE)):
+        run("docker", "build", "-q", "-t", image, "-f", HERE / "images" / f"{name}.Dockerfile", context)
+    return [PROXY, CONTROLPLANE]
+
+
+def _built(name: str) -> Path:
+    """The wheel that `./dev` installed into .venv."""
+    stamp = ROOT / ".venv" / f".{name}"
+    found = list((CACHE / "wheels" / f"{name}-{stamp.read_text().strip()}").glob("*.whl")) if stamp.exists() else []
+    if len(found) != 1:
+        raise Missing(f"there is no wheel of {name}: run ./dev setup")
+    return found[0]
+
+
+def _dependencies() -> Path:
+    """A folder of wheels: what the control plane needs, as uv.lock pins it."""
+    wanted = run(
+        "uv", "export", "-q", "--frozen", "--no-dev", "--no-emit-workspace", "--package", "plait-controlplane", cwd=ROOT
+    )  # fmt: skip
+    key = hashlib.sha256(f"{wanted}{TARGET}{MANYLINUX}".encode()).hexdigest()[:16]
+    folder = CACHE / "kind" / f"dependencies-{key}"
+    if folder.is_dir():
+        return folder
+    fresh = folder.with_suffix(".new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    (fresh / "requirements.txt").write_text(wanted)
+    platforms = [word for one in MANYLINUX for word in ("--platform", f"{one}_{platform.machine()}")]
+    where = ["--no-deps", "--require-hashes", "-r", str(fresh / "requirements.txt"), "-d", str(fresh)]
+    run(sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", *TARGET, *platforms, *where)
+    (fresh / "requirements.txt").unlink()
+    fresh.rename(folder)
+    return folder

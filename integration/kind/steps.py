@@ -1,0 +1,20 @@
+"""Where the sessions keep things, and how they tell of their steps. Called by `run` and by the conformance session."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from images import CACHE, ROOT
+
+T = TypeVar("T")
+
+FOLDER = CACHE / "kind"
+LOGS = ROOT / "dist" / "kind-logs"
+
+
+def step(name: str, what: Callable[[], T]) -> T:
+    """Does it, and says how long it took."""
+    began = time.monotonic()
+    found = what()
+    print(f"✓ {name:12} {time.monotonic() - began:.0f} s", flush=True)
+    return found
