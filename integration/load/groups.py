@@ -144,10 +144,12 @@ def latency(bench: Bench, plan: Plan) -> Outcome:
         for contender in contenders:
             if why := rounds.warm(http(BULK_CONNECTIONS), contender):
                 raise RuntimeError(f"{contender.name} does not serve: {why}")
-        knee = next(
-            (load.wrk(one.port, BULK_CONNECTIONS, plan.seconds).requests for one in contenders if one.maker == "envoy"),
-            None,
-        )
+        envoy = [contender for contender in contenders if contender.maker == "envoy"]
+        # The best of some: what else the machine did must not make the goal easier.
+        tries = [
+            load.wrk(one.port, BULK_CONNECTIONS, plan.seconds).requests for one in envoy for _ in range(plan.rounds)
+        ]
+        knee = max(tries, default=0)
         rate = KNEE_SHARE * knee / plan.seconds if knee else RATE_WITHOUT_ENVOY
         rows = rounds.latency([direct, *contenders], rate, plan)
     title = f"Open loop, {rate:.0f} requests a second on {BULK_CONNECTIONS} connections"

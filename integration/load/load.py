@@ -75,14 +75,20 @@ def h2load(port: int, seconds: int, message: Path) -> Load:
     """Unary calls of gRPC. A call that the mesh or the origin refused has no message: the bytes tell."""
     command = ["h2load", "-t1", f"-c{GRPC_CLIENTS}", f"-m{GRPC_STREAMS}", f"-D{seconds}", "-d", str(message)]
     command += ["-H", "content-type: application/grpc", "-H", "te: trailers", f"--connect-to=127.0.0.1:{port}"]
-    text = run([*command, f"http://{HOST}/bench.Echo/Unary"], seconds)
-    codes = re.search(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", text)
+    return calls(run([*command, f"http://{HOST}/bench.Echo/Unary"], seconds))
+
+
+def calls(text: str) -> Load:
+    """What h2load says. A status counts when the head has come, a success when the whole answer has."""
+    done = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", text)
+    codes = re.search(r"status codes: \d+ 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", text)
     data = re.search(r"\((\d+)\) data", text)
-    if not codes or not data:
+    if not done or not codes or not data:
         return Load(0, "h2load printed no count")
-    requests, *others = map(int, codes.groups())
-    if not requests or any(others):
-        return Load(requests, f"{sum(others)} not 2xx of {requests}")
+    requests, *broken = map(int, done.groups())
+    refused = sum(map(int, codes.groups()))
+    if refused or any(broken):
+        return Load(requests, f"{refused} not 2xx, {sum(broken)} broken")
     least, under_way = requests * GRPC_ANSWER_BYTES, GRPC_CLIENTS * GRPC_STREAMS * GRPC_ANSWER_BYTES
     whole = least <= int(data.group(1)) <= least + under_way
     return Load(requests, "" if whole else f"{data.group(1)} bytes in {requests} answers of {GRPC_ANSWER_BYTES}")
