@@ -32,6 +32,10 @@ use crate::{
 pub(crate) const STREAM_WINDOW: u32 = 1 << 20;
 /// Window of a connection: what all slow readers of a peer may hold back.
 pub(crate) const CONNECTION_WINDOW: u32 = 16 << 20;
+/// The largest frame between proxies: a piece of a body leaves whole, in as few system calls as its socket takes.
+pub(crate) const FRAME: u32 = 64 << 10;
+/// The largest frame of an application, as the standard has it.
+pub(crate) const SMALL_FRAME: u32 = 16 << 10;
 /// Streams of one connection at a time.
 pub(crate) const STREAMS: u32 = 1000;
 /// A peer that does not finish its handshake by then is none of ours.
@@ -79,6 +83,7 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, party: P
     let handshake = Builder::new()
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(if party.proxy.is_some() { FRAME } else { SMALL_FRAME })
         .max_concurrent_streams(STREAMS)
         .max_concurrent_reset_streams(RESETS)
         .max_pending_accept_reset_streams(resets)

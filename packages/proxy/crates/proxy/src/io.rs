@@ -5,7 +5,7 @@ use std::{
     cell::RefCell,
     io::{self, IoSlice},
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use plait_net::Buffer;
@@ -62,6 +62,54 @@ impl AsyncRead for Rejoined {
 }
 
 impl AsyncWrite for Rejoined {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, data)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// A connection that is read as much at a time as there is: TLS asks for a record, and each would be a system call.
+#[derive(Debug)]
+pub(crate) struct ReadAhead {
+    stream: TcpStream,
+    ahead: Buffer,
+}
+
+impl ReadAhead {
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        Self { stream, ahead: Buffer::default() }
+    }
+}
+
+impl AsyncRead for ReadAhead {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Self { stream, ahead } = &mut *self;
+        if ahead.is_empty() {
+            ready!(ahead.poll_fill(stream, 0, cx))?;
+        }
+        let count = ahead.data().len().min(into.remaining());
+        into.put_slice(&ahead.data()[..count]);
+        ahead.consume(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for ReadAhead {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, data)
     }

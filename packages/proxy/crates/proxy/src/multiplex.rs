@@ -23,7 +23,7 @@ use tokio::{
 
 use crate::{
     failed::Failed,
-    http2::{CONNECTION_WINDOW, STREAM_WINDOW, STREAMS},
+    http2::{CONNECTION_WINDOW, FRAME, SMALL_FRAME, STREAM_WINDOW, STREAMS},
     shared::Entry,
 };
 
@@ -180,6 +180,7 @@ impl Live {
         let (sender, mut connection) = Builder::new()
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_frame_size(if proof.identity.is_some() { FRAME } else { SMALL_FRAME })
             .initial_max_send_streams(STREAMS as usize)
             .enable_push(false)
             .data_frame_budget(crate::http2::SMALL_FRAMES)

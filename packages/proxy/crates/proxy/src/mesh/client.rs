@@ -7,9 +7,10 @@ use plait_identity::TlsError;
 use plait_model::{Endpoint, Reason, SpiffeId, Workload};
 use tokio::net::TcpStream;
 
-use super::cryptography;
+use super::{ENCRYPTED, cryptography};
 use crate::{
     failed::Failed,
+    io::ReadAhead,
     multiplex::{Key, Live, Proof, Stream, Unopened},
     reject::Reject,
     shared::{ConnectionInfo, Connections},
@@ -41,8 +42,9 @@ async fn dial(
 ) -> Result<Live, Failed> {
     let stream = TcpStream::connect(endpoint.address).await.map_err(|error| refused(endpoint, &error))?;
     stream.set_nodelay(true).map_err(|error| refused(endpoint, &error))?;
-    let secured = worker.shared.identities.connect(&source.key, stream, &endpoint.server_name, expected).await;
-    let stream = secured.map_err(|error: TlsError| failed(error.reason(), format!("{}: {error}", endpoint.workload)))?;
+    let secured = worker.shared.identities.connect(&source.key, ReadAhead::new(stream), &endpoint.server_name, expected).await;
+    let mut stream = secured.map_err(|error: TlsError| failed(error.reason(), format!("{}: {error}", endpoint.workload)))?;
+    stream.get_mut().1.set_buffer_limit(Some(ENCRYPTED));
     let (tls, group) = cryptography(stream.get_ref().1);
     let info = ConnectionInfo {
         direction: "outbound",

@@ -5,6 +5,11 @@ pub(crate) mod server;
 
 use tokio_rustls::rustls::CommonState;
 
+use crate::http2::FRAME;
+
+/// What may wait encrypted for a socket: the largest frame with room for its records, so that it leaves in one system call.
+const ENCRYPTED: usize = 2 * FRAME as usize;
+
 /// Version of TLS and key exchange, for people.
 fn cryptography(state: &CommonState) -> (String, String) {
     let version = match state.protocol_version() {

@@ -9,9 +9,10 @@ use plait_telemetry::{Direction, Protocol};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use super::cryptography;
+use super::{ENCRYPTED, cryptography};
 use crate::{
     http2::{self, HANDSHAKE, Party},
+    io::ReadAhead,
     shared::{ConnectionInfo, Connections},
     worker::Worker,
 };
@@ -19,9 +20,10 @@ use crate::{
 /// Serves a connection to its end, at the latest that of the caller's certificate.
 pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, from: SocketAddr) {
     // Who breaks the handshake is a stranger, and gets no more than the alert of TLS.
-    let Ok(Ok(accepted)) = tokio::time::timeout(HANDSHAKE, worker.shared.identities.accept(stream)).await else { return };
+    let Ok(Ok(accepted)) = tokio::time::timeout(HANDSHAKE, worker.shared.identities.accept(ReadAhead::new(stream))).await else { return };
     let Some(workload) = worker.shared.world.load().workloads.get(&*accepted.workload).cloned() else { return };
-    let Accepted { stream, peer, not_after, .. } = accepted;
+    let Accepted { mut stream, peer, not_after, .. } = accepted;
+    stream.get_mut().1.set_buffer_limit(Some(ENCRYPTED));
     let entry = Rc::new(Connections::enter(&worker.shared, info(&stream, &workload, peer.as_str(), from)));
     let peer = Peer { identity: Some(peer), address: from.ip() };
     let counted = worker.shared.telemetry.connection(Direction::Inbound, Protocol::Http2, &source(&peer), &service(&workload), true);
@@ -31,7 +33,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, from: SocketAdd
     drop(counted);
 }
 
-fn info(stream: &TlsStream<TcpStream>, workload: &Workload, identity: &str, from: SocketAddr) -> ConnectionInfo {
+fn info(stream: &TlsStream<ReadAhead>, workload: &Workload, identity: &str, from: SocketAddr) -> ConnectionInfo {
     let (tls, group) = cryptography(stream.get_ref().1);
     ConnectionInfo {
         direction: "inbound",
