@@ -47,3 +47,55 @@ fn http(target: &str, host: String, statuses: Vec<u32>) -> Result<Probe, Refused
     })?;
     Ok(Probe::Http { path: canonical.into(), query: query.map(Into::into), host: host.into(), expected_statuses })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message() -> wire::HealthCheck {
+        let seconds = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
+        wire::HealthCheck {
+            interval: seconds(10),
+            timeout: seconds(1),
+            unhealthy_threshold: 3,
+            healthy_threshold: 2,
+            min_healthy_percent: 50,
+            probe: Some(wire::health_check::Probe::Tcp(wire::TcpProbe {})),
+        }
+    }
+
+    fn asks(path: &str, host: &str, status: u32) -> wire::HealthCheck {
+        let probe = wire::HttpProbe { path: path.into(), host: host.into(), expected_statuses: vec![status] };
+        wire::HealthCheck { probe: Some(wire::health_check::Probe::Http(probe)), ..message() }
+    }
+
+    #[test]
+    fn a_path_is_made_canonical_and_parted_from_its_query() {
+        let found = health_check(asks("/a/./ready?deep=1", "reviews.shop:8080", 204)).unwrap();
+        let (path, query, host) = ("/a/ready".into(), Some("deep=1".into()), "reviews.shop:8080".into());
+        assert_eq!(found.probe, Probe::Http { path, query, host, expected_statuses: vec![204] });
+    }
+
+    #[test]
+    fn what_cannot_be_right_is_refused_with_its_path() {
+        for (message, path) in [
+            (wire::HealthCheck { interval: None, ..message() }, "interval"),
+            (wire::HealthCheck { timeout: None, ..message() }, "timeout"),
+            (wire::HealthCheck { unhealthy_threshold: 0, ..message() }, "unhealthy_threshold"),
+            (wire::HealthCheck { healthy_threshold: 0, ..message() }, "healthy_threshold"),
+            (wire::HealthCheck { min_healthy_percent: 101, ..message() }, "min_healthy_percent"),
+            (wire::HealthCheck { probe: None, ..message() }, "probe"),
+            (asks("ready", "reviews", 200), "http.path"),
+            (asks("/../ready", "reviews", 200), "http.path"),
+            (asks("/ready?a b", "reviews", 200), "http.path"),
+            (asks("/ready?a\r\nx: y", "reviews", 200), "http.path"),
+            (asks("/ready", "", 200), "http.host"),
+            (asks("/ready", "a/b", 200), "http.host"),
+            (asks("/ready", "a\r\nx: y", 200), "http.host"),
+            (asks("/ready", "reviews", 101), "http.expected_statuses[0]"),
+            (asks("/ready", "reviews", 70_000), "http.expected_statuses[0]"),
+        ] {
+            assert_eq!(health_check(message.clone()).unwrap_err().path, path, "{message:?}");
+        }
+    }
+}
