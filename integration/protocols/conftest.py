@@ -7,9 +7,23 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from chat import Chat
-from greeter import Greeter
+from greeter import SERVICE, Greeter
 from mesh import Mesh
+from plait_sdk.contracts import service_pb2
 from servers import name_of
+
+
+def check() -> service_pb2.HealthCheck:
+    """As a policy with `healthCheck: {grpc: {service: …}}` is translated, but sooner."""
+    found = service_pb2.HealthCheck(
+        unhealthy_threshold=3,
+        healthy_threshold=2,
+        min_healthy_percent=50,
+        grpc=service_pb2.GrpcProbe(service=SERVICE),
+    )
+    found.interval.FromMilliseconds(100)
+    found.timeout.FromSeconds(10)
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +33,7 @@ def mesh() -> Iterator[Mesh]:
         found = Mesh(Path(place))
         greeter = found.add("greeter", "http2", 50051, places=2)
         found.again("twins", greeter, "http2")
+        found.again("checked", greeter, "http2", check())
         found.add("greeter-one", "http2", 50051)
         found.add("locked", "http2", 50052, denied=True)
         found.add("empty", "http2", 50053)

@@ -48,10 +48,10 @@ class Greeter:
         ]
         self.server = grpc.server(futures.ThreadPoolExecutor(THREADS), options=options)
         self.server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, self._handlers()),))
-        status = health.HealthServicer()
-        status.set(SERVICE, health_pb2.HealthCheckResponse.SERVING)
-        status.set("out-of-order", health_pb2.HealthCheckResponse.NOT_SERVING)
-        health_pb2_grpc.add_HealthServicer_to_server(status, self.server)
+        self.health = health.HealthServicer()
+        self.health.set(SERVICE, health_pb2.HealthCheckResponse.SERVING)
+        self.health.set("out-of-order", health_pb2.HealthCheckResponse.NOT_SERVING)
+        health_pb2_grpc.add_HealthServicer_to_server(self.health, self.server)
         reflection.enable_server_reflection((health.SERVICE_NAME, reflection.SERVICE_NAME), self.server)
         assert self.server.add_insecure_port(f"127.0.0.1:{port}") == port
         self.server.start()

@@ -71,7 +71,8 @@ def free_port(taken: set[int]) -> int:
 class Service:
     """A Service with one port.
 
-    `processes`: where it runs, one sidecar each. `bind`: where the caller's application calls it.
+    `processes`: where it runs, one sidecar each. `bind`: where the caller's application calls it. `check`: what the
+    caller's sidecar checks of it.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Service:
     processes: list[int]
     sidecars: list[int]
     denied: bool = False
+    check: service_pb2.HealthCheck | None = None
 
     @property
     def authority(self) -> str:
@@ -106,11 +108,15 @@ class Mesh:
         self.services[name] = service
         return service
 
-    def again(self, name: str, service: Service, protocol: str) -> Service:
-        """Before the start: the process of another Service under a second name, with another protocol declared."""
+    def again(
+        self, name: str, service: Service, protocol: str, check: service_pb2.HealthCheck | None = None
+    ) -> Service:
+        """Before the start: the process of another Service under a second name, with other settings."""
         sidecars = [free_port(self.taken) for _ in service.processes]
-        self.services[name] = Service(name, protocol, service.port, free_port(self.taken), service.processes, sidecars)
-        return self.services[name]
+        bind = free_port(self.taken)
+        found = Service(name, protocol, service.port, bind, service.processes, sidecars, check=check)
+        self.services[name] = found
+        return found
 
     def by_name(self, service: Service, server_name: str, weights: dict[str, int]) -> None:
         """Before the start: a TLSRoute of a Service. Who asks for `server_name` comes to one of these Services."""
@@ -220,7 +226,8 @@ def service_resources(service: Service) -> list[resource_pb2.Resource]:
     port = service_pb2.ServicePort(name="main", port=service.port, protocol=PROTOCOLS[service.protocol])
     # Each in turn: which of two like places the default takes to depends on what a busy machine let it measure.
     turns = service_pb2.BackendTraffic(
-        load_balancer=service_pb2.LoadBalancer(algorithm=service_pb2.ALGORITHM_ROUND_ROBIN)
+        load_balancer=service_pb2.LoadBalancer(algorithm=service_pb2.ALGORITHM_ROUND_ROBIN),
+        health_check=service.check,
     )
     body = service_pb2.Service(namespace="bench", name=service.name, ports=[port], backend=turns)
     places = [

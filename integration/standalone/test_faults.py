@@ -39,6 +39,47 @@ def test_a_process_that_dies_costs_no_request(own_shop: Shop) -> None:
     assert not load.lost()
 
 
+CHECKS = """
+apiVersion: plait.dev/v1alpha1
+kind: TrafficPolicy
+metadata: {name: stock, namespace: shop}
+spec:
+  targetRefs: [{group: "", kind: Service, name: stock}]
+  healthCheck: {interval: 200ms, timeout: 2s, http: {path: /seen/health}}
+  loadBalancer: {algorithm: RoundRobin, slowStart: {window: 10s}}
+"""
+
+
+def test_a_process_that_hangs_is_passed_over_until_it_answers_its_checks(own_shop: Shop) -> None:
+    words = ("explain", "GET", "http://stock/", "--from", "web-1")
+
+    def standing() -> dict[str, list[str]]:
+        return {place["workload"]: place["standing"] for place in own_shop.ask(*words)["endpoints"]}
+
+    def said(workload: str, word: str) -> bool:
+        return any(word in one for one in standing()[workload])
+
+    before = own_shop.generation()
+    own_shop.write("checks.yaml", CHECKS)
+    until(lambda: own_shop.generation() > before and own_shop.current(), "checks are in force")
+    port = own_shop.ports["web_out"]
+    assert ask(port, "http://stock/").status == 200
+    hung = own_shop.applications["stock_1"]
+    hung.send_signal(signal.SIGSTOP)
+    try:
+        # The kernel still takes its connections: nobody but who asks it something can tell.
+        until(lambda: said("shop/stock-1", "fails its health checks: it took longer than 2s"), "it fails its checks")
+        told = own_shop.plait(*words, "--state", str(own_shop.state)).stdout
+        assert "! fails its health checks: it took longer than 2s" in told, told
+        answers = [ask(port, "http://stock/") for _ in range(10)]
+        assert {(answer.status, answer.json()["name"]) for answer in answers} == {(200, "stock-2")}
+    finally:
+        hung.send_signal(signal.SIGCONT)
+    until(lambda: said("shop/stock-1", "slow start"), "it is back, and starts slowly")
+    until(lambda: not any(standing().values()), "it has its whole share")
+    assert {ask(port, "http://stock/").json()["name"] for _ in range(10)} == {"stock-1", "stock-2"}
+
+
 def test_a_sidecar_that_is_told_to_end_finishes_what_it_has(own_shop: Shop) -> None:
     port, pid = own_shop.ports["web_out"], own_shop.sidecar("stock-1")
     answers: list[Answer] = []
