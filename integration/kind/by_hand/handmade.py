@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import yaml
 from cluster import Cluster
 from tools import Failed
 
@@ -84,8 +85,8 @@ class Mesh:
         }
         self.cluster.kubectl("apply", "-f", "-", given=json.dumps(made))
 
-    def join(self, name: str) -> None:
-        """A join token for the Workload of that name, and its pod."""
+    def join(self, name: str, *words: str) -> None:
+        """A join token for the Workload, and its pod. With `words` app.py does that, and the pod ends with it."""
         command = ["plait-controlplane", "join-token", "--sockets=/run/plait", f"--workload=shop/{name}"]
         token = self.cluster.kubectl(
             *SYSTEM, "exec", "deployment/plait-controlplane", "-c", "controlplane", "--", *command
@@ -93,7 +94,11 @@ class Mesh:
         secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": f"{name}-token", "namespace": "shop"}}
         self.cluster.kubectl("apply", "-f", "-", given=json.dumps({**secret, "stringData": {"token": token}}))
         pod = string.Template((HERE / "pod.yaml").read_text()).substitute(name=name)
-        self.cluster.kubectl("apply", "-f", "-", given=pod)
+        made = yaml.safe_load(pod)
+        if words:
+            made["spec"]["restartPolicy"] = "Never"
+            made["spec"]["containers"][0]["command"][2:] = words
+        self.cluster.kubectl("apply", "-f", "-", given=json.dumps(made))
 
     def addresses(self) -> dict[str, str]:
         """The IP of each pod."""

@@ -1,9 +1,10 @@
 """A mesh on a cluster that is written by hand: pods with their proxies, a control plane that reads a ConfigMap."""
 
+import json
 from collections import Counter
 
 import pytest
-from handmade import HERE, SYSTEM, Mesh, until
+from handmade import HERE, SHOP, SYSTEM, Mesh, until
 from tools import run
 
 ONE, OTHER = "200 reviews-v1-1", "200 reviews-v2-1"
@@ -58,14 +59,23 @@ def test_a_control_plane_that_is_deleted_costs_nothing(mesh: Mesh) -> None:
 def test_a_pod_that_comes_back_elsewhere_is_found(mesh: Mesh) -> None:
     before = mesh.addresses()
     load = mesh.load("web-1")
-    mesh.cluster.kubectl("-n", "shop", "delete", "pod", "reviews-v1-1", "--wait=true")
+    mesh.cluster.kubectl(*SHOP, "delete", "pod", "reviews-v1-1", "--wait=true")
     mesh.join("reviews-v1-1")
-    mesh.cluster.kubectl("-n", "shop", "wait", "--for=condition=Ready", "pod/reviews-v1-1", "--timeout=180s")
+    mesh.cluster.kubectl(*SHOP, "wait", "--for=condition=Ready", "pod/reviews-v1-1", "--timeout=180s")
     assert mesh.addresses()["reviews-v1-1"] != before["reviews-v1-1"]
     until(lambda: mesh.call("web-1", 20)[ONE], "its new address is called")
     answers = load.end()
     # v1 has one pod: while there is none, its share of the calls gets 503 and nothing else.
     assert {answer for answer in answers if not answer.startswith(("200 ", "503 "))} == set(), answers
+
+
+def test_a_process_that_ends_had_its_proxy_from_the_first_call_and_takes_it_along(mesh: Mesh) -> None:
+    mesh.join("report-1", "call", "GET", "reviews", "/", "20")
+    mesh.cluster.kubectl(*SHOP, "wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/report-1", "--timeout=180s")
+    answers = json.loads(mesh.cluster.kubectl(*SHOP, "logs", "report-1", "-c", "app"))
+    mesh.cluster.kubectl(*SHOP, "delete", "pod", "report-1")
+    assert set(answers) <= {ONE, OTHER}, answers
+    assert sum(answers.values()) == 20, answers
 
 
 def test_an_object_that_is_broken_changes_nothing(mesh: Mesh) -> None:
