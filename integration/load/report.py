@@ -37,11 +37,11 @@ def twin(name: str) -> str:
 
 
 def ratio(row: Row | None, base: Row | None) -> float | None:
-    """Of the medians; None where one of them does not count."""
+    """Of the medians; None where one of them does not count, or where what a proxy adds is lost in the noise."""
     if row is None or base is None or row.void or base.void or not row.figures or not base.figures:
         return None
-    below = statistics.median(base.figures)
-    return statistics.median(row.figures) / below if below > 0 else None
+    above, below = statistics.median(row.figures), statistics.median(base.figures)
+    return above / below if above > 0 and below > 0 else None
 
 
 def calls(outcome: Outcome) -> list[str]:

@@ -63,6 +63,11 @@ def test_a_verdict_says_what_was_reached(goal: Goal, line: str) -> None:
     assert Verdict(goal, goals.measured(Outcome("Something", ROWS), goal)).line == line
 
 
+@pytest.mark.parametrize(("mine", "theirs"), [(-1.0, 2.0), (1.0, -2.0), (-1.0, -2.0), (1.0, 0.0)])
+def test_what_is_lost_in_the_noise_has_no_ratio(mine: float, theirs: float) -> None:
+    assert report.ratio(Row([mine]), Row([theirs])) is None
+
+
 def test_goals_are_judged_for_the_groups_that_ran_and_name_groups_that_exist() -> None:
     assert {goal.group for goal in goals.GOALS} <= set(GROUPS)
     judged = goals.judge({"hop": Outcome("Something", ROWS)})
