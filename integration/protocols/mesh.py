@@ -164,6 +164,11 @@ class Mesh:
     def config(self, proxy: str) -> dict[str, Any]:
         return dict(json.loads(self.ask(proxy, "/config")))
 
+    def heard(self) -> dict[str, str]:
+        """By Service, what the caller's sidecar heard last where no protocol is declared."""
+        found = self.config("caller")["undeclared"]
+        return {one["destination"].removeprefix("bench/"): one["spoken"] for one in found}
+
     def total(self, proxy: str, metric: str) -> float:
         """The sum over all series of a metric."""
         lines = self.ask(proxy, "/metrics").splitlines()

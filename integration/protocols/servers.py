@@ -18,7 +18,7 @@ import certificates
 import pytest
 from mesh import listens, until
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 # Most such programs refuse root, or give it up for this user.
 NOBODY = "nobody"
 
@@ -76,7 +76,9 @@ def trusting(root: Path, name: bool = True) -> ssl.SSLContext:
 def done(command: Sequence[str], place: Path) -> None:
     """Runs a program to its end, as the servers' user."""
     with (place / "made.log").open("wb") as log:
-        code = subprocess.run(command, stdout=log, stderr=log, timeout=60, check=False, **_apart(place)).returncode
+        code = subprocess.run(
+            command, stdout=log, stderr=log, timeout=PATIENCE_SECONDS * 2, check=False, **_apart(place)
+        ).returncode
     assert code == 0, f"{command[0]} ended with {code}: {(place / 'made.log').read_text(errors='replace')}"
 
 
@@ -86,7 +88,7 @@ def running(command: Sequence[str], place: Path, port: int, end: signal.Signals 
     with (place / "server.log").open("wb") as log:
         server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **_apart(place))
     try:
-        until(lambda: listens(port) or server.poll() is not None, f"{command[0]} listens")
+        until(lambda: listens(port) or server.poll() is not None, f"{command[0]} listens", PATIENCE_SECONDS)
         assert server.poll() is None, f"{command[0]} ended: {(place / 'server.log').read_text(errors='replace')}"
         yield
     finally:

@@ -4,6 +4,7 @@ Each test runs over each version of HTTP on both sides: the caller's, and the se
 """
 
 import gzip
+import json
 import random
 import re
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 from mesh import Mesh
 from servers import folder, give, program, running
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 LARGE = random.Random(1).randbytes(20 << 20)
 TEXT = b"".join(b"line %d of a text that packs well\n" % number for number in range(20_000))
 CONFIGURATION = """
@@ -216,3 +217,12 @@ def test_none_fails_under_load(mesh: Mesh, name: str) -> None:
     assert int(re.findall(r"(\d+) requests in", said)[0]) > 0
     assert "Non-2xx" not in said
     assert "Socket errors" not in said
+
+
+@pytest.mark.parametrize(("flag", "spoken"), [("--http1.1", "http/1.1"), ("--http2-prior-knowledge", "http/2")])
+@pytest.mark.usefixtures("nginx")
+def test_what_is_spoken_where_nothing_is_declared_is_shown(mesh: Mesh, flag: str, spoken: str) -> None:
+    assert Web(f"http://127.0.0.1:{mesh.services['web-undeclared'].bind}", flag).curl("/text.txt").status == 200
+    assert mesh.heard()["web-undeclared"] == spoken
+    told = mesh.ask("caller", "/explain?from=bench/caller&method=GET&url=http://web-undeclared/")
+    assert json.loads(told)["destination"]["heard"] == spoken

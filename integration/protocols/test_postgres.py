@@ -17,7 +17,7 @@ import pytest
 from mesh import Mesh, until
 from servers import certificate, done, folder, give, name_of, program, running
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 PASSWORD = "between us"
 MEGABYTES = 4
 
@@ -99,9 +99,10 @@ def database(request: pytest.FixtureRequest, mesh: Mesh, root: Path) -> Database
 
 
 @pytest.mark.parametrize("sslmode", ["require", "verify-ca", "verify-full"])
-def test_tls_is_negotiated_with_the_server_itself(database: Database, sslmode: str) -> None:
+def test_tls_is_negotiated_with_the_server_itself(mesh: Mesh, database: Database, sslmode: str) -> None:
     asked = "select ssl, version from pg_stat_ssl where pid = pg_backend_pid()"
     assert database.psql(asked, sslmode=sslmode).strip() == b"t|TLSv1.3"
+    assert mesh.heard().get("postgres-undeclared", "bytes") == "bytes", "its client asks for TLS in words of its own"
 
 
 def test_the_servers_own_refusal_arrives(database: Database) -> None:

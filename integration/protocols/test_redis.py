@@ -10,7 +10,7 @@ import redis
 from mesh import Mesh
 from servers import folder, program, running
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 LARGE = 10 << 20
 
 

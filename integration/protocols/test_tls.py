@@ -11,7 +11,7 @@ import pytest
 from mesh import Mesh
 from servers import certificate, folder, give, name_of, program, running, trusting
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 LARGE = b"0123456789abcdef" * (1 << 18)
 CONFIGURATION = """
 daemon off;

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from plait_cli.explained import Places, lines
+from plait_cli.explained import Places, destination, lines
 
 ROUTE = {"kind": "HTTPRoute", "namespace": "bookshop", "name": "reviews"}
 POLICY = {"kind": "AuthorizationPolicy", "namespace": "bookshop", "name": "reviews-readers"}
@@ -154,6 +154,18 @@ route       TLSRoute bookshop/names, spec.rules[0]
 backend     bookshop/x:1, weight 1 of 1 ✗ Service bookshop/x does not exist: its share is closed
 answer      500 backend_not_found; whoever speaks no HTTP is closed
 """
+
+
+@pytest.mark.parametrize(
+    ("heard", "expected"),
+    [
+        ("server first", "Service shop/db port 3306, no protocol declared, last heard server first"),
+        (None, "Service shop/db port 3306, no protocol declared, last heard nothing"),
+    ],
+)
+def test_what_was_heard_stands_where_nothing_is_declared(heard: str | None, expected: str) -> None:
+    called = {"service": "shop/db", "port": 3306, "protocol": "auto", "heard": heard}
+    assert destination({"destination": called}, "http://u") == expected
 
 
 @pytest.mark.parametrize(

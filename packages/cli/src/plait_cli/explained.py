@@ -82,12 +82,19 @@ def destination(decision: Mapping[str, Any], url: str) -> str:
     """Where the request goes."""
     found = decision["destination"]
     if found:
-        return f"Service {found['service']} port {found['port']}, protocol {found['protocol']}"
+        return f"Service {found['service']} port {found['port']}, {spoken(found)}"
     if (decision["answer"] or {}).get("reason") == "port_not_found":
         return f"{url}: the Service has no such port"
     if decision["egress"]:
         return f"{url}: not in the mesh; Mesh default, spec.egress: {decision['egress']}"
     return f"{url}: nowhere that the mesh knows"
+
+
+def spoken(called: Mapping[str, Any]) -> str:
+    """What is spoken there: as declared, else as it was heard last."""
+    if called["protocol"] != "auto":
+        return f"protocol {called['protocol']}"
+    return f"no protocol declared, last heard {called['heard'] or 'nothing'}"
 
 
 def named(entity: Mapping[str, Any]) -> str:

@@ -101,7 +101,7 @@ fn routed(snapshot: &Snapshot, from: &Workload, called: &Destination, asked: Ask
         Protocol::Tcp => "tcp",
         Protocol::Tls => "tls",
     };
-    decision.destination = Some(Called { service: called.key.to_string(), port, protocol });
+    decision.destination = Some(Called { service: called.key.to_string(), port, protocol, heard: None });
     let routes = service_port.routes_for(&from.namespace);
     let choice = match routes.kind() {
         RouteKind::Tcp | RouteKind::Tls => route::find_stream(routes, Some(server_name)),

@@ -13,7 +13,7 @@ use crate::{
     onlooker::Onlooker,
     pump::Kept,
     source::Source,
-    speakers::FirstWord,
+    spoken::FirstWord,
     worker::Worker,
 };
 

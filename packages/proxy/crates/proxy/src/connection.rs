@@ -18,7 +18,7 @@ use crate::{
     mesh, outbound, request,
     shared::Admitted,
     source::Source,
-    speakers::{FirstWord, Speaker},
+    spoken::{FirstWord, Port, Spoken},
     worker::Worker,
 };
 
@@ -117,8 +117,8 @@ async fn stranger(worker: Rc<Worker>, stream: TcpStream, from: SocketAddr, workl
 }
 
 async fn converse(mut call: Call, mut record: Record, protocol: Protocol, authority: &str) {
-    let speaker = call.fixed.as_ref().zip(call.port).map(|(key, port)| Speaker::new(key, port));
-    match speaks(&mut call, protocol, speaker).await {
+    let called = call.fixed.as_ref().zip(call.port).map(|(key, port)| Port::new(key, port));
+    match speaks(&mut call, protocol, called).await {
         Speaks::Http => {
             if http1::serve(&mut call, &mut record).await == Ended::Http2 {
                 Box::pin(go_on_in_http2(call)).await;
@@ -143,24 +143,30 @@ async fn go_on_in_http2(call: Call) {
     http2::serve(stream, party, std::future::pending()).await;
 }
 
-/// What the client speaks: as declared, else by its first bytes. `speaker`: whom it calls.
-pub(crate) async fn speaks(call: &mut Call, declared: Protocol, speaker: Option<Speaker>) -> Speaks {
+/// What the client speaks: as declared, else by its first bytes. `called`: what it calls.
+pub(crate) async fn speaks(call: &mut Call, declared: Protocol, called: Option<Port>) -> Speaks {
     match declared {
         Protocol::Http | Protocol::Http2 => return Speaks::Http,
         Protocol::Tcp | Protocol::Tls => return Speaks::Bytes,
         Protocol::Auto => {}
     }
     let shared = &call.worker.shared;
-    let known = speaker.as_ref().is_some_and(|speaker| shared.speakers.knows(speaker));
-    let patience = if known { Duration::ZERO } else { SPEAKS_FIRST };
-    let first_word = speaker.map(|speaker| Rc::new(FirstWord::listen(shared, speaker)));
+    let first_word = called.map(|called| Rc::new(FirstWord::listen(shared, called)));
+    let servers = first_word.as_ref().is_some_and(|word| word.is_the_servers());
+    let patience = if servers { Duration::ZERO } else { SPEAKS_FIRST };
     let Some(input) = call.body.input() else { return Speaks::Nothing };
     let limit = tokio::time::Instant::now() + patience;
     loop {
-        match detect::protocol(input.buffer.data()) {
-            Detected::Http1 | Detected::Http2 => return Speaks::Http,
-            Detected::Tls | Detected::Opaque => return Speaks::Bytes,
-            Detected::NeedMore => {}
+        let (spoken, speaks) = match detect::protocol(input.buffer.data()) {
+            Detected::Http1 => (Some(Spoken::Http1), Speaks::Http),
+            Detected::Http2 => (Some(Spoken::Http2), Speaks::Http),
+            Detected::Tls => (Some(Spoken::Tls), Speaks::Bytes),
+            Detected::Opaque => (Some(Spoken::Bytes), Speaks::Bytes),
+            Detected::NeedMore => (None, Speaks::Nothing),
+        };
+        if let Some(spoken) = spoken {
+            first_word.iter().for_each(|word| word.client(spoken));
+            return speaks;
         }
         match tokio::time::timeout_at(limit, input.fill(0)).await {
             Ok(Ok(count)) if count > 0 => {}

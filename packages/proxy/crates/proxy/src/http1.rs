@@ -19,7 +19,7 @@ use crate::{
     patience::{Came, Patience},
     reject::{self, Reject},
     request,
-    speakers::Speaker,
+    spoken::Port,
 };
 
 /// The preface of HTTP/2, which begins like a request that cannot be one.
@@ -217,7 +217,7 @@ async fn connect(call: &mut Call, record: &mut Record) -> bool {
     }
     let authority = std::mem::take(&mut call.head.authority);
     call.answer.restart(Form { minor_version: 1, head_only: false, close: false, opening: Opening::Silent });
-    match connection::speaks(call, protocol, Some(Speaker::new(&key, port))).await {
+    match connection::speaks(call, protocol, Some(Port::new(&key, port))).await {
         Speaks::Http => {
             (call.fixed, call.port) = (Some(key), Some(port));
             true

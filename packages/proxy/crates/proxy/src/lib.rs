@@ -34,7 +34,7 @@ mod sending;
 mod shared;
 mod sink;
 mod source;
-mod speakers;
+mod spoken;
 mod tunnel;
 mod upstream;
 mod verdict;
@@ -42,5 +42,5 @@ mod websocket;
 mod worker;
 
 pub use shared::{ConnectionInfo, Connections, Drain, Listening, Shared};
-pub use speakers::{Speaker, Speakers};
+pub use spoken::{Heard, Port, Spoken, Undeclared};
 pub use worker::serve;

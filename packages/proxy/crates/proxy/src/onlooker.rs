@@ -1,11 +1,11 @@
-//! Who looks on while a tunnel is open: the counters of its connection, and the memory of who speaks first. Told by `pump` as bytes move.
+//! Who looks on while a tunnel is open: the counters of its connection, and the memory of what is spoken. Told by `pump` as bytes move.
 //! Made by `request`; must not change what moves.
 
 use std::rc::Rc;
 
 use plait_telemetry::Connection;
 
-use crate::speakers::FirstWord;
+use crate::spoken::{FirstWord, Spoken};
 
 /// Looks on.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl Onlooker {
         match flow {
             Flow::Up => {
                 self.counted.sent(bytes);
-                self.first_word.iter().for_each(|word| word.client());
+                self.first_word.iter().for_each(|word| word.client(Spoken::Bytes));
             }
             Flow::Down => {
                 self.counted.received(bytes);

@@ -16,7 +16,7 @@ use serde::Serialize;
 use std::sync::Mutex;
 use tokio::sync::watch;
 
-use crate::{health::Checks, speakers::Speakers};
+use crate::{health::Checks, spoken::Undeclared};
 
 /// What all workers share.
 #[derive(Debug)]
@@ -33,8 +33,8 @@ pub struct Shared {
     pub listening: watch::Sender<Listening>,
     /// Connections to and from other proxies, for people.
     pub connections: Connections,
-    /// Destinations whose servers speak first.
-    pub speakers: Speakers,
+    /// What was heard where no protocol is declared.
+    pub undeclared: Undeclared,
     /// Active health checks.
     pub(crate) checks: Checks,
     /// Connections of callers.
@@ -63,7 +63,7 @@ impl Shared {
             drain: Drain::default(),
             listening: watch::Sender::default(),
             connections: Connections::default(),
-            speakers: Speakers::default(),
+            undeclared: Undeclared::default(),
             checks: Checks::default(),
             admitted: AtomicUsize::new(0),
             began: Instant::now(),

@@ -50,6 +50,8 @@ pub struct Called {
     pub port: u16,
     /// What its callers speak: "http", "http2", "tcp", "tls" or "auto".
     pub protocol: &'static str,
+    /// Where that is "auto": what was heard last, said by the proxy that heard it.
+    pub heard: Option<&'static str>,
 }
 
 /// A rule and what of it matched.

@@ -22,7 +22,7 @@ mod pressure;
 mod rejects;
 mod retries;
 mod routes;
-mod speakers;
+mod spoken;
 mod streams;
 mod targets;
 mod timeouts;

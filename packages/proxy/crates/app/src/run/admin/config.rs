@@ -7,7 +7,7 @@ use std::{
 
 use axum::{Json, extract::State};
 use plait_identity::Leaf;
-use plait_proxy_core::Speaker;
+use plait_proxy_core::Heard;
 use serde::Serialize;
 
 use crate::run::{ready::Readiness, status::Source};
@@ -22,8 +22,8 @@ pub(super) struct Config {
     /// Services that are held because somebody here called them.
     destinations: Vec<String>,
     listening: Vec<SocketAddr>,
-    /// Where nobody declared what is spoken and the server was heard to speak first.
-    speak_first: Vec<Speaker>,
+    /// Where nobody declared what is spoken, what was heard last.
+    undeclared: Vec<Heard>,
 }
 
 #[derive(Debug, Serialize)]
@@ -53,8 +53,8 @@ pub(super) async fn config(State(asked): State<Readiness>) -> Json<Config> {
     let mut destinations: Vec<_> = snapshot.destinations.keys().map(ToString::to_string).collect();
     destinations.sort();
     let listening = asked.shared.listening.borrow().open.clone();
-    let speak_first = asked.shared.speakers.list();
-    Json(Config { generation: snapshot.generation, source: asked.status.source(), workloads, destinations, listening, speak_first })
+    let undeclared = asked.shared.undeclared.list();
+    Json(Config { generation: snapshot.generation, source: asked.status.source(), workloads, destinations, listening, undeclared })
 }
 
 fn certificate(leaf: &Leaf) -> Certificate {

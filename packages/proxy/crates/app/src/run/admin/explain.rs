@@ -10,6 +10,7 @@ use axum::{
 };
 use plait_decide::explain::{Unanswerable, explain as ask};
 use plait_model::DestinationKey;
+use plait_proxy_core::{Port, Spoken};
 
 use super::refusal;
 use crate::{
@@ -42,5 +43,11 @@ async fn decision(asked: &Readiness, query: &[(String, String)]) -> Result<Respo
         let _ = world.destination(&DestinationKey::from_contract(key), PATIENCE).await;
         found = ask(&world.load(), &question, now());
     }
-    Ok(Json(found?).into_response())
+    let mut found = found?;
+    // Where a protocol is declared nothing is listened for.
+    if let Some(called) = found.destination.as_mut().filter(|called| called.protocol == "auto") {
+        let port = Port { destination: called.service.as_str().into(), port: called.port };
+        called.heard = asked.shared.undeclared.heard(&port).map(Spoken::as_str);
+    }
+    Ok(Json(found).into_response())
 }
