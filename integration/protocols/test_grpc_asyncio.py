@@ -9,7 +9,7 @@ import pytest_asyncio
 from greeter import OPTIONS, SERVICE
 from mesh import Mesh
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 Context = grpc.aio.ServicerContext
 
 

@@ -12,7 +12,7 @@ import pytest
 from greeter import LARGEST, OPTIONS, SERVICE, Greeter
 from mesh import Mesh, until
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 STREAMS = 100
 PINGS = [
     ("grpc.keepalive_time_ms", 100),
