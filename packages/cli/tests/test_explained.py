@@ -119,6 +119,17 @@ def test_what_keeps_requests_from_an_endpoint_is_told() -> None:
     assert told[at + 1 : at + 3] == [f"              ! {one}" for one in standing]
 
 
+def test_what_is_long_takes_several_lines() -> None:
+    checked = "GET /ready of reviews.shop gives 200; " + "; ".join(["every 10s, within 1s"] * 8)
+    balancing = {"algorithm": "Random", "hash_on": None, "owner": None, "ejected": None, "health_check": checked}
+    told = list(lines(TESTER | {"balancing": balancing}, PLACES, "http://u"))
+    at = told.index("balancing   Random")
+    end = next(number for number, line in enumerate(told) if line.startswith("endpoint"))
+    assert end > at + 2
+    assert " ".join(line.strip() for line in told[at + 1 : end]) == f"checked: {checked}"
+    assert all(len(line) <= 110 for line in told)
+
+
 NO_PORT = STRANGER | {"egress": None, "answer": {"status": 503, "reason": "port_not_found"}}
 NO_PORT_LINES = """\
 from        bookshop/web-1, spiffe://bookshop.example/ns/bookshop/sa/web      generation 42

@@ -13,6 +13,7 @@ Places = Mapping[tuple[str, str, str], tuple[str, int]]
 
 LABEL_WIDTH = 12
 PLACE_COLUMN = 76
+LINE_WIDTH = 110
 
 
 def render(decision: Mapping[str, Any], places: Places, url: str) -> None:
@@ -40,7 +41,7 @@ def lines(decision: Mapping[str, Any], places: Places, url: str) -> Iterator[str
     for endpoint in decision["endpoints"]:
         yield row("endpoint", f"{endpoint['address']} ({endpoint['workload']})")
         for standing in endpoint.get("standing", ()):
-            yield row("", f"  ! {standing}")
+            yield from beneath("!", standing)
     yield from limits(decision["limits"], places)
     yield from policy(decision["policy"], places)
     answer = decision["answer"] or {}
@@ -63,13 +64,20 @@ def balancing(found: Mapping[str, Any] | None) -> Iterator[str]:
         text += f" by {found['hash_on']}: " + (f"{owner}, while it is fit" if owner else "the request has none, any")
     yield row("balancing", text)
     if found["ejected"]:
-        yield row("", f"  ejected: {found['ejected']}")
+        yield from beneath("ejected:", found["ejected"])
     if found.get("health_check"):
-        yield row("", f"  checked: {found['health_check']}")
+        yield from beneath("checked:", found["health_check"])
     if found.get("panics"):
-        yield row("", "  ! so few endpoints are healthy that all are used")
+        yield from beneath("!", "so few endpoints are healthy that all are used")
     if found.get("slow_start_ms"):
-        yield row("", f"  slow start: the share of a new endpoint grows for {duration(found['slow_start_ms'])}")
+        grows = f"the share of a new endpoint grows for {duration(found['slow_start_ms'])}"
+        yield from beneath("slow start:", grows)
+
+
+def beneath(mark: str, text: str) -> Iterator[str]:
+    """What belongs to the line before, in as many lines as it takes."""
+    indent = " " * (LABEL_WIDTH + 2)
+    yield from wrap(f"{mark} {text}", LINE_WIDTH, initial_indent=indent, subsequent_indent=f"{indent}  ")
 
 
 def row(label: str, text: str, place: str = "") -> str:
