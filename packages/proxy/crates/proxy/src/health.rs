@@ -28,6 +28,9 @@ const MOST: usize = 64;
 /// Everything is looked through this often: ejections end, and backends fall out of use, by themselves.
 const ROUND: Duration = Duration::from_secs(1);
 
+/// Of why a check did not pass, so many characters are kept for people: a part of it was written by the far end.
+const WHY: usize = 200;
+
 /// What a proxy's workers share about checks.
 #[derive(Debug, Default)]
 pub(crate) struct Checks {
@@ -190,7 +193,7 @@ fn learn(worker: &Worker, settings: &Settings, endpoint: &Endpoint, verdict: Ver
         Verdict::None(why) => (Checked::NoVerdict, None, Some(why)),
     };
     worker.shared.telemetry.checked(&settings.backend, outcome);
-    *endpoint.state.health.failure.lock().unwrap_or_else(PoisonError::into_inner) = why.map(Into::into);
+    *endpoint.state.health.failure.lock().unwrap_or_else(PoisonError::into_inner) = why.map(|why| why.chars().take(WHY).collect());
     let turned = passed.and_then(|passed| health::note(&settings.rules, endpoint, passed, worker.now_nanos()));
     if turned.is_some() {
         worker.shared.checks.wake.notify_one();
