@@ -193,7 +193,8 @@ fn what_keeps_requests_from_an_endpoint_is_told() {
         failing(state, "it answered with status 500");
     };
     let half = |state: &EndpointState| state.since_nanos.store(NOW - 5_000_000_000, Relaxed);
-    let cases: [(&dyn Fn(&EndpointState), Vec<&str>, bool); 8] = [
+    type Learn<'l> = &'l dyn Fn(&EndpointState);
+    let cases: [(Learn<'_>, Vec<&str>, bool); 8] = [
         (&|_| {}, vec![], false),
         (&fails, vec!["fails its health checks: it answered with status 500"], true),
         (&|state| state.health.unhealthy.store(true, Relaxed), vec!["failed its health checks; the last one passed"], true),
