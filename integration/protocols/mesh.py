@@ -71,8 +71,8 @@ def free_port(taken: set[int]) -> int:
 class Service:
     """A Service with one port.
 
-    `processes`: where it runs, one sidecar each. `bind`: where the caller's application calls it. `check`: what the
-    caller's sidecar checks of it.
+    `processes`: where it runs. `sidecars`: one each, or none: then they are called in plaintext. `bind`: where the
+    caller's application calls it. `check`: what the caller's sidecar checks of it.
     """
 
     name: str
@@ -115,6 +115,12 @@ class Mesh:
         sidecars = [free_port(self.taken) for _ in service.processes]
         bind = free_port(self.taken)
         found = Service(name, protocol, service.port, bind, service.processes, sidecars, check=check)
+        self.services[name] = found
+        return found
+
+    def in_plaintext(self, name: str, service: Service) -> Service:
+        """Before the start: the process of another Service under a second name, called without a sidecar of its own."""
+        found = Service(name, service.protocol, service.port, free_port(self.taken), service.processes, [])
         self.services[name] = found
         return found
 
@@ -209,7 +215,7 @@ class Mesh:
     def _called(self, root: bytes) -> bytes:
         upserts = [ours.mesh(root), *policies()]
         for service in self.services.values():
-            for number, (process, sidecar) in enumerate(zip(service.processes, service.sidecars, strict=True)):
+            for number, (process, sidecar) in enumerate(zip(service.processes, service.sidecars, strict=False)):
                 port = workload_pb2.WorkloadPort(
                     name="main", port=process, protocol=PROTOCOLS[service.protocol], service=f"bench/{service.name}"
                 )
@@ -243,8 +249,8 @@ def service_resources(service: Service) -> list[resource_pb2.Resource]:
             server_name=f"{service.name}-{number}.bench.{certificates.DOMAIN}",
             target_port=process,
         )
-        for number, (process, sidecar) in enumerate(zip(service.processes, service.sidecars, strict=True))
-    ]
+        for number, (process, sidecar) in enumerate(zip(service.processes, service.sidecars, strict=False))
+    ] or [ours.plaintext(process) for process in service.processes]
     key = f"bench/{service.name}"
     endpoints = endpoint_pb2.Endpoints(
         service=key, ports=[endpoint_pb2.PortEndpoints(port=service.port, endpoints=places)]

@@ -2,7 +2,7 @@
 
 use plait_http1::{BodyDecoder, Error, Framing, Limits, Room, parse_request, parse_response};
 
-#[path = "../../crates/http1/examples/reframe/forward.rs"]
+#[path = "forward.rs"]
 mod forward;
 
 /// Longer inputs find nothing new and make the quadratic check of prefixes slow.

@@ -1,5 +1,6 @@
 //! The table of hostile requests, `framing.json`: each is forwarded with the boundaries that every reader sees, or refused with the status that it names.
-//! `request` holds bytes as Latin-1; a "␞" in it stands for `repeat`: a text and how often. `integration/framing` gives the same table to real servers.
+//! `request` holds bytes as Latin-1; a "␞" in it stands for `repeat`: a text and how often. `means` lists method, target and body of each whole
+//! request, `closes` says that nothing is read behind them. `integration/framing` sends the same table through running proxies to real servers.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // clippy's own exemption ends at #[test] functions; helpers beside them are tests too
 
@@ -10,6 +11,20 @@ struct Case {
     bytes: Vec<u8>,
     /// `None` = forwarded.
     refused: Option<u16>,
+    means: Vec<Message>,
+    closes: bool,
+}
+
+/// Method, target and body of a request.
+type Message = (String, String, Vec<u8>);
+
+fn latin1(text: &str) -> Vec<u8> {
+    text.chars().map(|c| u8::try_from(c as u32).unwrap()).collect()
+}
+
+fn message(row: &serde_json::Value) -> Message {
+    let text = |at: usize| row[at].as_str().unwrap().to_owned();
+    (text(0), text(1), latin1(&text(2)))
 }
 
 fn cases() -> Vec<Case> {
@@ -23,16 +38,18 @@ fn cases() -> Vec<Case> {
             }
             Case {
                 name: row["name"].as_str().unwrap().to_owned(),
-                bytes: text.chars().map(|c| u8::try_from(c as u32).unwrap()).collect(),
+                bytes: latin1(&text),
                 refused: row["expect"].as_u64().map(|status| status as u16),
+                means: row["means"].as_array().into_iter().flatten().map(message).collect(),
+                closes: row["closes"].as_bool().unwrap_or_default(),
             }
         })
         .collect()
 }
 
-/// Reads every request in `bytes`, handed over in pieces of `step`; what a proxy would see: method and body of each.
-fn read(bytes: &[u8], step: usize) -> Result<Vec<(String, Vec<u8>)>, Error> {
-    let (mut seen, mut messages) = (0, Vec::new());
+/// Reads every request in `bytes`, handed over in pieces of `step`; what a proxy would see, up to one that asks to close.
+fn read(bytes: &[u8], step: usize) -> Result<Vec<Message>, Error> {
+    let (mut seen, mut messages, mut last) = (0, Vec::new(), false);
     let mut start = 0;
     let mut body: Option<BodyDecoder> = None;
     while seen < bytes.len() {
@@ -41,11 +58,14 @@ fn read(bytes: &[u8], step: usize) -> Result<Vec<(String, Vec<u8>)>, Error> {
             if let Some(decoder) = &mut body {
                 let decoded = decoder.decode(&bytes[start..seen])?;
                 let data = &bytes[start..seen][decoded.data.clone()];
-                let (_, collected): &mut (String, Vec<u8>) = messages.last_mut().expect("a body follows a head");
+                let (_, _, collected): &mut Message = messages.last_mut().expect("a body follows a head");
                 collected.extend_from_slice(data);
                 start += decoded.consumed;
                 if decoder.is_done() {
                     body = None;
+                    if last {
+                        return Ok(messages);
+                    }
                 } else if decoded.consumed == 0 || start == seen {
                     break;
                 }
@@ -58,7 +78,8 @@ fn read(bytes: &[u8], step: usize) -> Result<Vec<(String, Vec<u8>)>, Error> {
                 None => break,
                 Some(request) => {
                     start += request.head_len;
-                    messages.push((request.method.to_owned(), Vec::new()));
+                    last = !request.keep_alive;
+                    messages.push((request.method.to_owned(), request.origin_target().to_owned(), Vec::new()));
                     body = Some(BodyDecoder::new(request.framing));
                 }
             }
@@ -83,7 +104,7 @@ fn every_case_ends_as_the_table_says_whole_and_byte_by_byte() {
             }
             let outcome = read(&case.bytes, step);
             match expected {
-                None => assert!(outcome.is_ok(), "{}, step {step}: {outcome:?}", case.name),
+                None => assert_eq!(outcome.as_ref(), Ok(&case.means), "{}, step {step}", case.name),
                 Some(status) => {
                     assert_eq!(outcome.as_ref().map_err(|e| e.status()).err(), Some(status), "{}, step {step}: {outcome:?}", case.name)
                 }
@@ -108,7 +129,7 @@ fn a_tail_belongs_to_the_next_message() {
         let mut bytes = case.bytes.clone();
         bytes.extend_from_slice(b"GET /tail HTTP/1.1\r\nHost: tail\r\n\r\n");
         let with_tail = read(&bytes, bytes.len()).unwrap();
-        assert_eq!(with_tail.len(), read(&case.bytes, case.bytes.len()).unwrap().len() + 1, "{}", case.name);
+        assert_eq!(with_tail.len(), case.means.len() + usize::from(!case.closes), "{}", case.name);
     }
 }
 

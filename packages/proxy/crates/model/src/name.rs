@@ -63,6 +63,15 @@ impl DestinationKey {
         Self(key.into())
     }
 
+    /// Host and port for a request that names none but is fixed to this destination: "reviews.bookshop:8080", without the port that is implied.
+    pub fn authority(&self, port: u16) -> String {
+        let host = match self.0.split_once('/') {
+            Some((namespace, service)) => format!("{service}.{namespace}"),
+            None => self.0.to_string(),
+        };
+        if port == 80 { host } else { format!("{host}:{port}") }
+    }
+
     /// The key as text.
     pub fn as_str(&self) -> &str {
         &self.0

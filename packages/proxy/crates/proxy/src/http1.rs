@@ -82,6 +82,7 @@ pub(crate) async fn serve(call: &mut Call, record: &mut Record) -> Ended {
             None => Wish::Answer { framing: asked.framing, expects_continue: asked.expect_continue },
         };
         call.refresh();
+        name_host(call);
         if call.head.method == Method::CONNECT {
             if !connect(call, record).await {
                 return Ended::Closed;
@@ -96,6 +97,13 @@ pub(crate) async fn serve(call: &mut Call, record: &mut Record) -> Ended {
         if flush(call).await.is_err() {
             return Ended::Closed;
         }
+    }
+}
+
+/// HTTP/1.0 need not name a host: where the destination is fixed, everybody behind us is told that.
+fn name_host(call: &mut Call) {
+    if let (true, Some(key), Some(port)) = (call.head.authority.is_empty(), &call.fixed, call.port) {
+        call.head.authority = key.authority(port);
     }
 }
 

@@ -41,6 +41,20 @@ async fn a_destination_is_named_in_many_ways() {
 }
 
 #[tokio::test]
+async fn an_old_client_at_a_bind_need_not_name_its_host() {
+    for way in Way::ALL {
+        let stage = Stage::new(way).await;
+        let origin = stage.origin("reviews-1");
+        let mut caller = Peer::connect(stage.binds["reviews"].address).await;
+        caller.sends("GET /a HTTP/1.0\r\n\r\n").await;
+        let mut process = origin.accept().await;
+        let request = answered(&mut caller, &mut process).await;
+        assert_eq!(request.to_string(), "GET /a HTTP/1.1\nhost: reviews.shop", "{way:?}");
+        caller.is_closed().await;
+    }
+}
+
+#[tokio::test]
 async fn requests_follow_a_connect_to_a_port_that_speaks_http() {
     for way in Way::ALL {
         for (service, port) in [("reviews", 80), ("any", 9000)] {

@@ -1,5 +1,6 @@
 //! What a proxy would send on for the bytes of one client connection, and the messages it took them for.
-//! Called by the `reframe` program, which `integration/framing` gives to real servers, and by the fuzz targets.
+//! Called by the target for requests: what is sent on must be read again as it was meant. What real servers read of a real proxy is
+//! compared in `integration/framing`.
 
 use plait_http1::{
     BodyDecoder, Error, Framing, Limits, Request, Room, parse_request, write_chunk_header, write_field, write_framing, write_head_end,
