@@ -20,8 +20,18 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Answer {
     way: Way,
-    begun: bool,
+    begun: Begun,
     aborted: bool,
+}
+
+/// How far an answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Begun {
+    No,
+    /// Its head was given.
+    Head,
+    /// Another protocol, or bytes, follow.
+    Opened,
 }
 
 #[derive(Debug)]
@@ -68,12 +78,12 @@ pub(crate) enum Opening {
 impl Answer {
     pub(crate) fn http1(output: Output, opening: Opening) -> Self {
         let form = Form { minor_version: 1, head_only: false, close: false, opening };
-        Self { way: Way::Http1 { sink: Sink::http1(output, Framing::None), form }, begun: false, aborted: false }
+        Self { way: Way::Http1 { sink: Sink::http1(output, Framing::None), form }, begun: Begun::No, aborted: false }
     }
 
     /// `head_only`: HEAD was asked.
     pub(crate) fn http2(respond: SendResponse<Bytes>, head_only: bool, reader: Reader) -> Self {
-        Self { way: Way::Http2 { respond, sink: None, head_only, reader }, begun: false, aborted: false }
+        Self { way: Way::Http2 { respond, sink: None, head_only, reader }, begun: Begun::No, aborted: false }
     }
 
     /// The caller turned out to speak gRPC.
@@ -98,7 +108,7 @@ impl Answer {
 
     /// Begins the answer to the next request of the connection.
     pub(crate) fn restart(&mut self, next: Form) {
-        self.begun = false;
+        self.begun = Begun::No;
         if let Way::Http1 { form, .. } = &mut self.way {
             *form = next;
         }
@@ -106,7 +116,18 @@ impl Answer {
 
     /// Whether the caller got, or may have got, a byte of it.
     pub(crate) fn has_begun(&self) -> bool {
-        self.begun
+        self.begun != Begun::No
+    }
+
+    /// Takes an answer back of which not a byte has left, so that another can be given. In HTTP/2 a reset says that it is void.
+    pub(crate) fn take_back(&mut self) -> bool {
+        let Way::Http1 { sink: Sink::Http1(sink), .. } = &mut self.way else { return false };
+        if self.begun != Begun::Head || sink.output.has_left() {
+            return false;
+        }
+        sink.output.discard();
+        self.begun = Begun::No;
+        true
     }
 
     /// Whether the connection ends with the answer; always false in HTTP/2, whose streams end by themselves.
@@ -138,7 +159,7 @@ impl Answer {
 
     /// The head. In HTTP/1.1 it waits for the first piece of the body; `length` is told where there is no body.
     pub(crate) fn head(&mut self, head: &ResponseHead, framing: Framing, length: Option<u64>) -> Result<(), Broken> {
-        self.begun = true;
+        self.begun = Begun::Head;
         match &mut self.way {
             Way::Http1 { sink, form } => {
                 let framing = match framing {
@@ -156,6 +177,7 @@ impl Answer {
                     (false, _) => Next::GoesOn,
                 };
                 if let Some(output) = sink.output() {
+                    output.begin();
                     write_response(output.pending(), head, framing, length, next);
                 }
                 Ok(())
@@ -175,7 +197,7 @@ impl Answer {
 
     /// Both sides change to `protocol`, which is opaque bytes: 101, in HTTP/2 a 200 that says so.
     pub(crate) fn upgraded(&mut self, head: &ResponseHead, protocol: &str) -> Result<(), Broken> {
-        self.begun = true;
+        self.begun = Begun::Opened;
         match &mut self.way {
             Way::Http1 { sink, form } => {
                 form.close = true;
@@ -204,7 +226,7 @@ impl Answer {
 
     /// The destination accepted the tunnel.
     pub(crate) fn tunnelled(&mut self) -> Result<(), Broken> {
-        self.begun = true;
+        self.begun = Begun::Opened;
         match &mut self.way {
             Way::Http1 { sink, form } => {
                 form.close = true;
@@ -239,20 +261,20 @@ impl Answer {
             Way::Http1 { form, .. } if form.opening == Opening::Silent => {
                 // A caller that speaks no HTTP gets the end of its connection.
                 form.close = true;
-                self.begun = true;
+                self.begun = Begun::Head;
                 return Ok(());
             }
             Way::Http1 { .. } => self.head(&head, framing, Some(length))?,
             Way::Http2 { respond, sink, reader: Reader::Grpc, .. } => {
                 // One head that is the trailers too, as gRPC has it.
-                self.begun = true;
+                self.begun = Begun::Head;
                 let head = reject.grpc_answer(known_caller);
                 let response = response_to_http2(&head, None).map_err(|_| Broken::Stream(Reason::INTERNAL_ERROR.into()))?;
                 *sink = Some(Sink::http2(respond.send_response(response, true)?, true));
                 return Ok(());
             }
             Way::Http2 { respond, sink, reader, .. } => {
-                self.begun = true;
+                self.begun = Begun::Head;
                 let mut response = response_to_http2(&head, Some(length)).map_err(|_| Broken::Stream(Reason::INTERNAL_ERROR.into()))?;
                 if let (Reader::Proxy, Ok(value)) = (reader, HeaderValue::from_str(&reject.to_header())) {
                     response.headers_mut().insert(REJECT_HEADER, value);

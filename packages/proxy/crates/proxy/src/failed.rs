@@ -32,7 +32,7 @@ pub(crate) enum Fault {
     Reject(Box<Reject>),
     /// The caller is gone, or sent what cannot be read: nobody is there to answer.
     Caller,
-    /// The answer had begun and cannot be whole.
+    /// The answer had begun and cannot be whole. As long as nothing of it has left, the mesh answers in its place.
     Truncated(Box<Reject>),
 }
 

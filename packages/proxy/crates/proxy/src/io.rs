@@ -33,7 +33,7 @@ thread_local! {
 /// Takes a connection apart.
 pub(crate) fn halves(stream: TcpStream) -> (Input, Output) {
     let (read, write) = stream.into_split();
-    (Input { half: read, buffer: Buffer::default() }, Output { half: Some(write), pending: Vec::new(), written: 0 })
+    (Input { half: read, buffer: Buffer::default() }, Output { half: Some(write), pending: Vec::new(), written: 0, left: false })
 }
 
 /// Puts a connection together again, for one who reads and writes by himself; `None` when it was reset.
@@ -175,9 +175,21 @@ pub(crate) struct Output {
     half: Option<OwnedWriteHalf>,
     pending: Vec<u8>,
     written: usize,
+    /// Whether a byte left since `begin`.
+    left: bool,
 }
 
 impl Output {
+    /// A message begins, behind all that was flushed.
+    pub(crate) fn begin(&mut self) {
+        self.left = false;
+    }
+
+    /// Whether the peer got, or may have got, a byte of the message that was begun last.
+    pub(crate) fn has_left(&self) -> bool {
+        self.left
+    }
+
     /// The buffer to append to.
     pub(crate) fn pending(&mut self) -> &mut Vec<u8> {
         if self.pending.capacity() == 0 {
@@ -206,7 +218,7 @@ impl Output {
         while self.written < self.pending.len() {
             match half.write(&self.pending[self.written..]).await? {
                 0 => return Err(io::ErrorKind::WriteZero.into()),
-                count => self.written += count,
+                count => (self.left, self.written) = (true, self.written + count),
             }
         }
         self.written = 0;
@@ -232,13 +244,17 @@ impl Output {
             if count == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
+            self.left = true;
             let head = count.min(self.pending.len() - self.written);
             self.written += head;
             at = count - head;
         }
         self.flush().await?;
         match &mut self.half {
-            Some(half) => half.write_all(&data[at..]).await,
+            Some(half) => {
+                self.left = true;
+                half.write_all(&data[at..]).await
+            }
             None => Err(io::ErrorKind::BrokenPipe.into()),
         }
     }

@@ -101,12 +101,12 @@ fn trace(call: &mut Call, outcome: &mut Outcome<'_>) {
 async fn conclude(call: &mut Call, fault: Fault, outcome: &mut Outcome<'_>) {
     match fault {
         Fault::Caller => call.answer.abort(),
-        Fault::Truncated(reject) => {
+        Fault::Truncated(reject) if !call.answer.take_back() => {
             outcome.rejected(reject.reason, reject.object);
             outcome.status = call.response.status;
             call.answer.abort();
         }
-        Fault::Reject(reject) => {
+        Fault::Reject(reject) | Fault::Truncated(reject) => {
             let reject = addressed(*reject, call);
             outcome.rejected(reject.reason, reject.object.clone());
             let known = call.direction == Direction::Outbound || call.peer.identity.is_some();

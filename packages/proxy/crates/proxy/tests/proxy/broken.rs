@@ -155,6 +155,23 @@ async fn a_bad_chunk_of_the_origin_ends_the_answer_visibly() {
 }
 
 #[tokio::test]
+async fn an_answer_that_breaks_before_a_byte_of_it_has_left_is_told_as_such() {
+    for way in Way::ALL {
+        // Between proxies a stream that is reset tells no more than that.
+        let reason = if way == Way::Hop { "upstream_protocol_error" } else { "upstream_reset" };
+        for body in ["transfer-encoding: chunked\r\n\r\nx\r\n", "transfer-encoding: chunked\r\n\r\n-1\r\n"] {
+            let stage = Stage::new(way).await;
+            let origin = stage.origin("reviews-1");
+            let (mut caller, mut process) = asked(&stage, &origin, GET).await;
+            process.sends(&format!("HTTP/1.1 200 OK\r\n{body}")).await;
+            let response = caller.response().await;
+            assert_eq!((response.status(), response.field("plait-reason")), (502, Some(reason)), "{way:?} {body:?}");
+            still_serves(&stage, &origin).await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_bad_chunk_of_the_caller_is_refused_and_the_origin_sees_no_end() {
     for way in Way::ALL {
         for bad in ["x\r\n", "5\r\nhelloX", "0\r\nno field\r\n\r\n"] {
