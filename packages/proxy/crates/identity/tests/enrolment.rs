@@ -18,7 +18,7 @@ use std::{
 use authority::{Authority, DOMAIN, HOUR, now};
 use ca::{Ca, LIFE, token};
 use pair::{id, in_time};
-use plait_identity::Clock;
+use plait_identity::{Clock, Enrolment};
 use plait_wire::sign_request::Proof;
 use sidecar::{Sidecar, WORKLOAD, nowhere, stage};
 use tempfile::TempDir;
@@ -63,6 +63,11 @@ async fn a_leaf_is_renewed_about_half_of_its_life_by_its_own_key() {
     assert_eq!(second.not_after(), clock.now() + LIFE);
     assert_ne!(first.derive_key("seal"), second.derive_key("seal"), "each leaf has a fresh key");
     assert!(first.is_valid(clock.now()) && second.renew_at() == clock.now() + LIFE / 2);
+    // Should we fall now, what the first one sealed can still be opened.
+    let enrolment =
+        Enrolment { workload: WORKLOAD.into(), token: None, folder: place.path().to_owned(), identity_address: (&*address).into() };
+    assert_eq!(enrolment.before(&second).unwrap().derive_key("seal"), first.derive_key("seal"));
+    assert_eq!(mode(&place.path().join("before.pem")), 0o600);
 }
 
 #[tokio::test]

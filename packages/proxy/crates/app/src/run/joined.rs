@@ -52,7 +52,9 @@ pub(crate) fn start(socket: &Path, joining: Joining) -> Result<Arc<Shared>, RunE
         None
     });
     let mut kept = Kept::new(&joining.state, workload.clone());
-    let (resources, snapshot) = kept.load(leaf.as_deref());
+    let before = leaf.as_deref().and_then(|leaf| enrolment.before(leaf));
+    let leaves: Vec<_> = leaf.as_deref().into_iter().chain(before.as_ref()).collect();
+    let (resources, snapshot) = kept.load(&leaves);
     kept::in_force(&readiness, snapshot);
     admin::start(socket, readiness.clone())?;
     follow::start(readiness.clone());

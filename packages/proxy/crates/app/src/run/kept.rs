@@ -29,25 +29,31 @@ impl Kept {
         Self { keep: Keep::at(state.join("resources")), workload, written: None }
     }
 
-    /// What was in force before; empty when there is nothing that can be trusted. Needs the certificate of before.
-    pub(crate) fn load(&mut self, leaf: Option<&Leaf>) -> (Resources, Option<Snapshot>) {
-        let key = match leaf {
-            Some(leaf) => leaf.derive_key(KEY_LABEL),
-            None => return (Resources::default(), None),
-        };
-        let changes = match self.keep.load(&key) {
-            Ok(Some(changes)) => changes,
-            Ok(None) => return (Resources::default(), None),
-            Err(error) => {
-                say(format_args!("! last known good: {error}"));
-                return (Resources::default(), None);
-            }
-        };
+    /// What was in force before; empty when there is nothing that can be trusted. `leaves`: the certificate, and the one that it replaced,
+    /// should the proxy have fallen before it could seal anew.
+    pub(crate) fn load(&mut self, leaves: &[&Leaf]) -> (Resources, Option<Snapshot>) {
+        let Some((changes, key)) = self.open(leaves) else { return (Resources::default(), None) };
         let mut resources = Resources::default();
         // Nothing is in force yet, so that no generation is too low.
         let snapshot = resources.apply(changes.clone()).ok().map(|applied| applied.snapshot);
         self.written = Some((Arc::new(changes), key));
         (resources, snapshot)
+    }
+
+    /// With the first key that fits.
+    fn open(&self, leaves: &[&Leaf]) -> Option<(ChangeSet, [u8; 32])> {
+        let mut failed = None;
+        for leaf in leaves {
+            let key = leaf.derive_key(KEY_LABEL);
+            match self.keep.load(&key) {
+                Ok(changes) => return changes.map(|changes| (changes, key)),
+                Err(error) => failed = Some(error),
+            }
+        }
+        if let Some(error) = failed {
+            say(format_args!("! last known good: {error}"));
+        }
+        None
     }
 
     /// Writes what comes, forever.

@@ -41,6 +41,14 @@ impl Stage {
         Sidecar::start(self.folder.path(), &arguments)
     }
 
+    /// Its certificate is renewed, and the one before is kept, as at half life.
+    fn renew(&self) {
+        let (path, before) = (self.path("state/identity/identity.pem"), self.path("state/identity/before.pem"));
+        fs::copy(&path, before).unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        fs::write(&path, key.serialize_pem() + &self.mesh.sign("shop/web", &key).pem()).unwrap();
+    }
+
     /// A proxy that has had its world, has called the origin, and has kept both.
     async fn joined(&self) {
         let _running = self.mesh.start().await;
@@ -135,6 +143,18 @@ async fn what_was_kept_for_another_certificate_is_not_used() {
     let sidecar = stage.start();
     sidecar.ready().await;
     assert_eq!(sidecar.config().await["source"], "last_known_good");
+}
+
+#[tokio::test]
+async fn what_was_not_sealed_anew_when_the_proxy_fell_behind_a_renewal_is_used() {
+    let stage = Stage::new().await;
+    stage.joined().await;
+    stage.renew();
+    let sealed = fs::read(stage.path("state/resources")).unwrap();
+    let sidecar = stage.start();
+    sidecar.ready().await;
+    assert_eq!(sidecar.config().await["source"], "last_known_good", "{}", sidecar.said());
+    until("it is sealed anew", || (fs::read(stage.path("state/resources")).unwrap() != sealed).then_some(())).await;
 }
 
 #[tokio::test]

@@ -76,6 +76,11 @@ impl Mesh {
         format!("plait1.{}.c2lnbmVk\n", BASE64_URL_SAFE_NO_PAD.encode(claims.to_string()))
     }
 
+    /// A certificate of its CA.
+    pub(crate) fn sign(&self, account: &str, key: &KeyPair) -> rcgen::Certificate {
+        self.authority.sign(account, key)
+    }
+
     pub(crate) async fn start(&self) -> Running {
         let ca = IdentityServer::new(Ca(self.authority.clone()));
         let watch = DiscoveryServer::new(Control { world: self.world.clone(), hellos: self.hellos.clone() });

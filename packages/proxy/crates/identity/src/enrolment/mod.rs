@@ -82,6 +82,12 @@ impl Enrolment {
         Ok(identities.leaf(&self.workload))
     }
 
+    /// The leaf that `leaf`, which was restored, replaced: what that one sealed may not be sealed anew. Reads files.
+    pub fn before(&self, leaf: &Leaf) -> Option<Leaf> {
+        let before = Store::new(&self.folder).before().ok().flatten()?;
+        (before.identity() == leaf.identity()).then_some(before)
+    }
+
     /// Gets a leaf and renews it, forever; `report` hears what happens. Dropping the future ends it at any point without harm.
     pub async fn run(self, identities: Arc<Identities>, report: impl Fn(&Event)) {
         Run::new(self, identities, report).forever().await;

@@ -111,11 +111,13 @@ impl<R: Fn(&Event)> Run<R> {
         let Grant { leaf, roots } = grant;
         let (identity, not_after) = (leaf.identity().clone(), leaf.not_after());
         self.failures = 0;
+        // One that was not in force, since it is another mesh's, opens nothing here.
+        let before = self.identities.leaf(&self.enrolment.workload);
         self.identities.set_trust(identity.trust_domain(), &roots);
         self.identities.set_leaf(self.enrolment.workload.clone(), leaf);
         self.kept = Arc::new(Trust::new(identity.trust_domain(), &roots));
         if let Some(leaf) = self.identities.leaf(&self.enrolment.workload) {
-            self.keep(move |store| store.keep(&leaf, &roots)).await;
+            self.keep(move |store| store.keep(&leaf, before.as_deref(), &roots)).await;
         }
         (self.report)(&Event::Signed(identity, not_after));
         // The half of what is left: the CA dates leaves back a little, which would make the half of a very short life lie in the past.

@@ -18,6 +18,8 @@ use crate::leaf::{Leaf, LeafError, read, read_secret};
 
 /// The key, then the chain with the leaf first; PEM.
 const IDENTITY: &str = "identity.pem";
+/// The same of the leaf before, whose key sealed what may not be sealed anew yet.
+const BEFORE: &str = "before.pem";
 /// Every root to be trusted; PEM.
 const ROOTS: &str = "roots.pem";
 
@@ -42,24 +44,44 @@ impl Store {
 
     /// The leaf and the roots of last time; `None` when there never was one.
     pub(super) fn load(&self) -> Result<Option<Grant>, LeafError> {
-        let path = self.folder.join(IDENTITY);
-        if matches!(path.try_exists(), Ok(false)) {
-            return Ok(None);
-        }
-        let text = read_secret(&path)?;
-        let secret = PrivateKeyDer::from_pem_slice(&text).map_err(|error| LeafError::Pem(path.clone(), "private key", error))?;
-        let leaf = Leaf::new(certificates(&path, &text)?, secret)?;
+        let Some(leaf) = self.leaf(IDENTITY)? else { return Ok(None) };
         let path = self.folder.join(ROOTS);
         let roots = certificates(&path, &read(&path)?)?.iter().map(|root| root.to_vec()).collect();
         Ok(Some(Grant { leaf, roots }))
     }
 
-    /// Keeps a leaf with its key, and the roots. Roots first: should we stop between the two, the old leaf is still vouched for by them.
-    pub(super) fn keep(&self, leaf: &Leaf, roots: &[Vec<u8>]) -> Result<(), StoreError> {
+    /// The leaf that the one of last time replaced.
+    pub(super) fn before(&self) -> Result<Option<Leaf>, LeafError> {
+        self.leaf(BEFORE)
+    }
+
+    /// Keeps a leaf with its key, the one that it replaces, and the roots. Roots first: should we stop in between, the old leaf is still
+    /// vouched for by them. The new leaf last: with it, what the old one sealed can still be opened.
+    pub(super) fn keep(&self, leaf: &Leaf, before: Option<&Leaf>, roots: &[Vec<u8>]) -> Result<(), StoreError> {
         self.keep_roots(roots)?;
-        let mut text = pem("PRIVATE KEY", leaf.secret().secret_der());
-        leaf.chain().iter().for_each(|certificate| text += &pem("CERTIFICATE", certificate));
-        self.write(IDENTITY, &text)
+        match before {
+            Some(before) => self.write(BEFORE, &text(before))?,
+            None => self.remove(BEFORE)?,
+        }
+        self.write(IDENTITY, &text(leaf))
+    }
+
+    fn leaf(&self, name: &str) -> Result<Option<Leaf>, LeafError> {
+        let path = self.folder.join(name);
+        if matches!(path.try_exists(), Ok(false)) {
+            return Ok(None);
+        }
+        let text = read_secret(&path)?;
+        let secret = PrivateKeyDer::from_pem_slice(&text).map_err(|error| LeafError::Pem(path.clone(), "private key", error))?;
+        Leaf::new(certificates(&path, &text)?, secret).map(Some)
+    }
+
+    fn remove(&self, name: &str) -> Result<(), StoreError> {
+        let path = self.folder.join(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError(path, error)),
+            _ => Ok(()),
+        }
     }
 
     /// Keeps the roots alone, when only they changed. An empty list is not kept: with it, nobody could ever give us a better one.
@@ -91,6 +113,11 @@ impl Store {
         };
         write().map_err(|error| StoreError(path.clone(), error))
     }
+}
+
+fn text(leaf: &Leaf) -> String {
+    let chain = leaf.chain().iter().map(|certificate| pem("CERTIFICATE", certificate));
+    std::iter::once(pem("PRIVATE KEY", leaf.secret().secret_der())).chain(chain).collect()
 }
 
 fn certificates(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, LeafError> {
