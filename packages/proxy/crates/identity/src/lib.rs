@@ -11,6 +11,7 @@ mod enrolment;
 mod error;
 mod identities;
 mod leaf;
+mod shown;
 mod svid;
 mod tls;
 mod verify;
@@ -20,5 +21,6 @@ pub use enrolment::{AnswerError, CaError, Enrolment, EnrolmentError, Event, Join
 pub use error::{PeerError, TlsError, Unusable};
 pub use identities::Identities;
 pub use leaf::{Leaf, LeafError};
+pub use shown::Shown;
 pub use svid::{Svid, SvidError};
 pub use tls::{ALPN, Accepted};

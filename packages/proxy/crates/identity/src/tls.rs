@@ -24,6 +24,7 @@ use crate::{
     config, control_plane,
     error::{PeerError, TlsError, Unusable},
     identities::{Identities, State},
+    shown::Shown,
     svid::Svid,
 };
 
@@ -44,6 +45,8 @@ pub struct Accepted<S> {
     pub workload: Arc<str>,
     /// End of the peer's certificate.
     pub not_after: SystemTime,
+    /// That certificate, for as long as it is vouched for.
+    pub shown: Shown,
 }
 
 impl Identities {
@@ -63,9 +66,10 @@ impl Identities {
         };
         let stream = start.into_stream(config).await?;
         let (_, connection) = stream.get_ref();
-        let shown = connection.peer_certificates().and_then(<[_]>::first).ok_or(PeerError::NoCertificate)?;
-        let Svid { identity, not_after, .. } = Svid::parse(shown).map_err(PeerError::from)?;
-        Ok(Accepted { stream, peer: Arc::new(identity), workload, not_after })
+        let leaf = connection.peer_certificates().and_then(<[_]>::first).ok_or(PeerError::NoCertificate)?;
+        let Svid { identity, not_after, .. } = Svid::parse(leaf).map_err(PeerError::from)?;
+        let shown = Shown::by_client(connection, self).ok_or(PeerError::NoCertificate)?;
+        Ok(Accepted { stream, peer: Arc::new(identity), workload, not_after, shown })
     }
 
     /// The client's side, as `workload`; the far end must be exactly `expected`. When it refuses our certificate, the first read says so:

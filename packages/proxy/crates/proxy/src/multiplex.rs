@@ -177,6 +177,14 @@ impl Live {
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
+        Self::vouched(stream, proof, std::future::pending()).await
+    }
+
+    /// The same, cut with all that is under way when the far end is `distrusted`.
+    pub(crate) async fn vouched<S>(stream: S, proof: Proof, distrusted: impl Future<Output = ()> + 'static) -> Result<Self, h2::Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
         let (sender, mut connection) = Builder::new()
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
@@ -192,7 +200,16 @@ impl Live {
             pong = pings.ping(Ping::opaque()) => { pong?; }
         }
         let state: Rc<State> = Rc::default();
-        tokio::task::spawn_local(drive(connection, pings, state.clone()));
+        let ended = {
+            let state = state.clone();
+            async move {
+                tokio::select! {
+                    () = until_silent(pings, &state.busy) => {}
+                    () = distrusted => {}
+                }
+            }
+        };
+        tokio::task::spawn_local(drive(connection, ended, state.clone()));
         Ok(Self { sender, proof, state })
     }
 
@@ -214,10 +231,13 @@ impl Live {
 }
 
 /// Runs a connection to its end; how it ended is known to each of its requests, and to the next through its sender.
-async fn drive<S: AsyncRead + AsyncWrite + Unpin>(mut connection: Connection<S, Bytes>, pings: PingPong, state: Rc<State>) {
+async fn drive<S>(mut connection: Connection<S, Bytes>, ended: impl Future<Output = ()>, state: Rc<State>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     tokio::select! {
         _ = &mut connection => {}
-        () = until_silent(pings, &state.busy) => {}
+        () = ended => {}
     }
     state.ended.set(true);
     state.entry.take();

@@ -3,7 +3,7 @@
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
-use plait_identity::TlsError;
+use plait_identity::{Shown, TlsError};
 use plait_model::{Endpoint, Reason, SpiffeId, Workload};
 use tokio::net::TcpStream;
 
@@ -57,7 +57,11 @@ async fn dial(
         since_unix: 0,
         requests: 0,
     };
-    let live = Live::begin(stream, proof.clone()).await.map_err(|error| refused(endpoint, &error))?;
+    let identities = &worker.shared.identities;
+    let shown = Shown::by_server(stream.get_ref().1, identities);
+    let shown = shown.ok_or_else(|| failed(Reason::Internal, "a handshake without certificate".into()))?;
+    let distrusted = identities.clone().distrusts(shown);
+    let live = Live::vouched(stream, proof.clone(), distrusted).await.map_err(|error| refused(endpoint, &error))?;
     Ok(live.listed(Connections::enter(&worker.shared, info)))
 }
 

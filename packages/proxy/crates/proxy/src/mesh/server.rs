@@ -17,19 +17,24 @@ use crate::{
     worker::Worker,
 };
 
-/// Serves a connection to its end, at the latest that of the caller's certificate.
+/// Serves a connection to its end. That of the caller's certificate is for new requests; a root of its that is no longer trusted cuts what is
+/// under way.
 pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, from: SocketAddr) {
     // Who breaks the handshake is a stranger, and gets no more than the alert of TLS.
     let Ok(Ok(accepted)) = tokio::time::timeout(HANDSHAKE, worker.shared.identities.accept(ReadAhead::new(stream))).await else { return };
     let Some(workload) = worker.shared.world.load().workloads.get(&*accepted.workload).cloned() else { return };
-    let Accepted { mut stream, peer, not_after, .. } = accepted;
+    let Accepted { mut stream, peer, not_after, shown, .. } = accepted;
     stream.get_mut().1.set_buffer_limit(Some(ENCRYPTED));
     let entry = Rc::new(Connections::enter(&worker.shared, info(&stream, &workload, peer.as_str(), from)));
     let peer = Peer { identity: Some(peer), address: from.ip() };
     let counted = worker.shared.telemetry.connection(Direction::Inbound, Protocol::Http2, &source(&peer), &service(&workload), true);
     let valid_for = not_after.duration_since(SystemTime::now()).unwrap_or_default();
+    let distrusted = worker.shared.identities.clone().distrusts(shown);
     let party = Party { worker, workload, direction: Direction::Inbound, peer, fixed: None, port: None, proxy: Some(entry) };
-    http2::serve(stream, party, tokio::time::sleep(valid_for)).await;
+    tokio::select! {
+        () = http2::serve(stream, party, tokio::time::sleep(valid_for)) => {}
+        () = distrusted => {}
+    }
     drop(counted);
 }
 

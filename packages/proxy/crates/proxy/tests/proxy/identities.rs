@@ -81,6 +81,32 @@ async fn who_is_no_longer_trusted_is_not_called() {
 }
 
 #[tokio::test]
+async fn a_root_that_is_taken_out_cuts_what_was_made_under_it() {
+    for side in ["caller", "called"] {
+        let stage = Stage::new(Way::Pair).await;
+        let origin = stage.origin("ledger-1");
+        let mut caller = Peer::connect(stage.binds["ledger"].address).await;
+        caller.sends("add 1\n").await;
+        let mut process = origin.accept().await;
+        process.reads("add 1\n").await;
+        let far = stage.far.as_ref().unwrap();
+        let proxy = if side == "caller" { &stage.web } else { far };
+        let changes = |roots: Vec<Vec<u8>>, generation| {
+            let changed = wire::Mesh { trust_bundle: roots, ..stage.mesh() };
+            wire::ChangeSet { generation, upserts: vec![changed.resource()], ..wire::ChangeSet::default() }
+        };
+        // A second root, as while roots rotate, cuts nobody.
+        let (mine, other) = (stage.authority.root.clone(), Authority::new().root.clone());
+        proxy.apply(changes(vec![mine, other.clone()], stage.generation() + 1)).await;
+        process.sends("sum 1\n").await;
+        caller.reads("sum 1\n").await;
+        proxy.apply(changes(vec![other], stage.generation() + 2)).await;
+        caller.is_over().await;
+        process.is_over().await;
+    }
+}
+
+#[tokio::test]
 async fn a_connection_ends_with_the_certificate_of_its_caller_and_its_requests_do_not() {
     let stage = Stage::new(Way::Pair).await;
     let origin = stage.origin("reviews-1");
