@@ -19,6 +19,8 @@ pub enum Reason {
     UpstreamUnreachable,
     /// The connection broke before the answer.
     UpstreamReset,
+    /// The request met a kept connection that its server was closing, and may not be repeated.
+    UpstreamClosing,
     /// The answer was no valid HTTP.
     UpstreamProtocolError,
     /// The destination could not prove the identity that it must have.
@@ -59,6 +61,7 @@ impl Reason {
             Self::NoReadyEndpoint => "no_ready_endpoint",
             Self::UpstreamUnreachable => "upstream_unreachable",
             Self::UpstreamReset => "upstream_reset",
+            Self::UpstreamClosing => "upstream_closing",
             Self::UpstreamProtocolError => "upstream_protocol_error",
             Self::UpstreamIdentity => "upstream_identity",
             Self::RequestTimeout => "request_timeout",
@@ -83,7 +86,7 @@ impl Reason {
             Self::RouteNotFound => 404,
             Self::HeadTooLarge => 431,
             Self::BackendNotFound | Self::Internal => 500,
-            Self::UpstreamReset | Self::UpstreamProtocolError | Self::UpstreamIdentity => 502,
+            Self::UpstreamReset | Self::UpstreamClosing | Self::UpstreamProtocolError | Self::UpstreamIdentity => 502,
             Self::RequestTimeout | Self::AttemptTimeout => 504,
             Self::LoopDetected => 508,
             Self::PortNotFound
@@ -109,6 +112,7 @@ impl Reason {
             | Self::NoReadyEndpoint
             | Self::UpstreamUnreachable
             | Self::UpstreamReset
+            | Self::UpstreamClosing
             | Self::UpstreamProtocolError
             | Self::UpstreamIdentity
             | Self::DiscoveryUnavailable
@@ -124,6 +128,7 @@ impl Reason {
         match self {
             Self::UpstreamUnreachable
             | Self::UpstreamReset
+            | Self::UpstreamClosing
             | Self::UpstreamProtocolError
             | Self::UpstreamIdentity
             | Self::IdentityUnavailable
@@ -152,7 +157,7 @@ impl Reason {
     }
 
     /// All reasons, for documentation, metrics and tests.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::BadRequest,
         Self::HeadTooLarge,
         Self::RouteNotFound,
@@ -161,6 +166,7 @@ impl Reason {
         Self::NoReadyEndpoint,
         Self::UpstreamUnreachable,
         Self::UpstreamReset,
+        Self::UpstreamClosing,
         Self::UpstreamProtocolError,
         Self::UpstreamIdentity,
         Self::RequestTimeout,

@@ -126,7 +126,7 @@ pub(crate) async fn run(call: &mut Call, plan: &Plan, outcome: &mut Outcome<'_>)
                 let came = Came { ended: failed.ended, stale: failed.stale, headers: None };
                 match tries.again(&call.worker, plan, Repeatable::of(call), came) {
                     Some(pause) => pause,
-                    None => return Err(finally(*failed.reject, plan)),
+                    None => return Err(finally(failed, plan)),
                 }
             }
         };
@@ -267,9 +267,10 @@ fn budget_rules(plan: &Plan) -> RetryBudget {
 }
 
 /// The last try's reject, in the terms of the request.
-fn finally(reject: Reject, plan: &Plan) -> Fault {
+fn finally(Failed { reject, stale, .. }: Failed, plan: &Plan) -> Fault {
     let generation = if reject.generation == 0 { plan.snapshot.generation } else { reject.generation };
-    Reject { generation, ..reject }.into()
+    let reason = if stale { Reason::UpstreamClosing } else { reject.reason };
+    Reject { generation, reason, ..*reject }.into()
 }
 
 /// Counts a request at its endpoint from its start to its end, whatever that is.

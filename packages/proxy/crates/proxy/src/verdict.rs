@@ -41,6 +41,7 @@ pub(crate) fn blames_the_endpoint(reason: Reason) -> bool {
         | Reason::BackendNotFound
         | Reason::PortNotFound
         | Reason::NoReadyEndpoint
+        | Reason::UpstreamClosing
         | Reason::PolicyDenied
         | Reason::Unauthenticated
         | Reason::EgressDenied

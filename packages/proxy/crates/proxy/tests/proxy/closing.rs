@@ -207,7 +207,8 @@ async fn a_request_that_meets_a_closing_connection_is_counted_and_told_so() {
             process.sends("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n").await;
         }
         let answer = caller.response().await;
-        assert_eq!(answer.status(), status);
+        let reason = (status == 502).then_some("upstream_closing");
+        assert_eq!((answer.status(), answer.field("plait-reason")), (status, reason));
         assert_eq!(answer.text().contains("it closed the idle connection as the request came"), status == 502, "{answer}");
     }
     stage.web.counts("plait_closing_connections_total", &["destination=\"shop/reviews\""], 2.0).await;

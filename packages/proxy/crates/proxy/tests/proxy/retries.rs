@@ -211,7 +211,9 @@ async fn a_connection_that_went_stale_is_nobodys_fault() {
                 process.sends(OK).await;
                 assert_eq!(caller.response().await.text(), "ok", "{way:?}");
             } else {
-                assert_eq!(caller.response().await.status(), 502, "{way:?}: a POST may have been delivered");
+                let answer = caller.response().await;
+                let told = (answer.status(), answer.field("plait-reason"));
+                assert_eq!(told, (502, Some("upstream_closing")), "{way:?}: a POST may have been delivered");
                 origin.is_untouched();
             }
             assert_eq!(stage.web.metric("plait_retries_total", &[]), 0.0);
