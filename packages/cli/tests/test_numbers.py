@@ -1,8 +1,9 @@
 """What the counters say about services, routes and edges."""
 
 import pytest
-from plait_cli.numbers import By, edges, rows
+from plait_cli.numbers import By, Edge, edges, rows
 from plait_cli.prometheus import parse
+from plait_cli.verbs.edges import cells
 
 OUT = 'direction="outbound",source="shop/web",destination="shop/reviews",route="shop/reviews#0"'
 IN = 'direction="inbound",source="shop/web",destination="shop/reviews"'
@@ -20,6 +21,7 @@ plait_connections_total{{{IN},protocol="h2",tls="TLSv1.3"}} 2
 plait_rejects_total{{{OUT},reason="policy_denied"}} 3
 plait_rejects_total{{{OUT},reason="no_ready_endpoint"}} 5
 plait_rejects_total{{{IN},route="",reason="policy_denied"}} 3
+plait_policy_denials_total{{source="shop/web",destination="shop/reviews",object="AuthorizationPolicy shop/readers"}} 3
 plait_connections_total{{direction="inbound",source="",destination="shop/web",protocol="tcp",tls="none"}} 2
 """
 
@@ -51,3 +53,13 @@ def test_edges_name_the_identity_and_whether_they_are_encrypted() -> None:
     assert (edge.source, edge.destination, edge.tls) == ("shop/web", "shop/reviews", True)
     assert edge.identity == "spiffe://shop.example/ns/shop/sa/web"
     assert (edge.requests, edge.successes, edge.rejects) == (90, 87, {"policy_denied": 3})
+    assert edge.denials == {"AuthorizationPolicy shop/readers": 3}
+
+
+def test_an_edge_that_is_denied_names_the_policy() -> None:
+    refused = Edge("shop/web", "shop/ledger", "spiffe://shop.example/ns/shop/sa/web", True)
+    refused.rejects["upstream_unreachable"] += 3
+    assert cells(refused, 1.0)[-1] == "✗ upstream_unreachable"
+    refused.rejects["policy_denied"] += 4
+    refused.denials["AuthorizationPolicy shop/readers"] += 4
+    assert cells(refused, 1.0)[-1] == "✗ denied by AuthorizationPolicy shop/readers"

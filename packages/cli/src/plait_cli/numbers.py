@@ -112,6 +112,8 @@ class Edge:
     connections: float = 0.0
     rejects: Counter[str] = field(default_factory=Counter)
     """Since the sidecars began, by reason."""
+    denials: Counter[str] = field(default_factory=Counter)
+    """Of these, what a policy denied, by policy."""
 
 
 def edges(total: Mapping[Series, float], grown: Mapping[Series, float], trust_domain: str) -> list[Edge]:
@@ -124,6 +126,9 @@ def edges(total: Mapping[Series, float], grown: Mapping[Series, float], trust_do
     for labels, value in select(total, "plait_rejects_total"):
         if value and labels.get("direction") == "inbound":
             edge_of(found, labels, trust_domain).rejects[labels.get("reason", "")] += int(value)
+    for labels, value in select(total, "plait_policy_denials_total"):
+        if value:
+            edge_of(found, labels, trust_domain).denials[labels.get("object", "")] += int(value)
     for name in ("plait_requests_total", "plait_connections_total", "plait_rejects_total"):
         for labels, value in select(grown, name):
             if labels.get("direction") != "inbound" or not value:

@@ -43,6 +43,7 @@ def facts(edge: Edge, window: float) -> dict[str, Any]:
         "connections_per_second": edge.connections / window,
         "success_ratio": edge.successes / edge.requests if edge.requests else None,
         "rejects": dict(edge.rejects),
+        "denied_by": dict(edge.denials),
     }
 
 
@@ -53,4 +54,6 @@ def cells(edge: Edge, window: float) -> list[str]:
     success = percent(edge.successes, edge.requests)
     if edge.rejects and not edge.successes:  # what the destination's sidecar answered since it began
         success = f"✗ {edge.rejects.most_common(1)[0][0]}"
+        if edge.denials and success == "✗ policy_denied":
+            success = f"✗ denied by {edge.denials.most_common(1)[0][0]}"
     return [short(edge.source), short(edge.destination), edge.identity or "none", encrypted, rate, success]

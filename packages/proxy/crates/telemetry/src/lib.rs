@@ -5,6 +5,7 @@
 
 mod attempts;
 mod connection;
+mod denials;
 mod dry_run;
 mod histogram;
 mod log;

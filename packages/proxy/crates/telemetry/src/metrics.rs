@@ -72,6 +72,8 @@ metrics! {
         "Connections that are open."
     CONNECTION_BYTES "plait_connection_bytes_total" Counter ["direction" "source" "destination" "protocol" "tls" "flow"]
         "Bytes passed on, towards the destination (sent) or the caller (received)."
+    DENIALS "plait_policy_denials_total" Counter ["source" "destination" "object"]
+        "Calls that a policy, or the defaultPolicy of the Mesh, denied; counted beside the destination."
     DRY_RUNS "plait_policy_dry_run_total" Counter ["policy" "workload" "verdict"]
         "Calls that a policy in dry run would have denied."
     GENERATION "plait_generation" Gauge []

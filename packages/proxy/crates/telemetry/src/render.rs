@@ -39,9 +39,11 @@ pub(crate) fn page(telemetry: &Telemetry) -> String {
         }
     }
     connections(&mut page, &in_order(telemetry.connections.all()));
-    let mut denials = telemetry.dry_runs.all();
-    denials.sort();
-    page.counters(&metrics::DRY_RUNS, denials.iter().map(|(labels, count)| (&**labels, *count)));
+    let denials = in_order(telemetry.denials.all());
+    page.counters(&metrics::DENIALS, denials.iter().map(|series| (&*series.labels, series.counters.load(Relaxed))));
+    let mut dry_runs = telemetry.dry_runs.all();
+    dry_runs.sort();
+    page.counters(&metrics::DRY_RUNS, dry_runs.iter().map(|(labels, count)| (&**labels, *count)));
     process(&mut page, telemetry);
     page.text
 }

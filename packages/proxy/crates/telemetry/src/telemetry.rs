@@ -16,6 +16,7 @@ use crate::{
     Connection, Direction, Protocol, Record,
     attempts::{BackendLabels, Backends, CheckLabels, Checked, Checks, MirrorLabels, Mirrored, Mirrors, Retries, RetryLabels},
     connection::{ConnectionLabels, Connections},
+    denials::Denials,
     dry_run::DryRuns,
     log::AccessLog,
     render,
@@ -38,6 +39,7 @@ pub struct Telemetry {
     pub(crate) checks: Checks,
     pub(crate) unhealthy: Backends,
     pub(crate) panicking: Backends,
+    pub(crate) denials: Denials,
     pub(crate) dry_runs: DryRuns,
     pub(crate) in_flight: [Gauge; 2],
     pub(crate) panics: AtomicU64,
@@ -66,6 +68,7 @@ impl Telemetry {
             checks: Checks::new(),
             unhealthy: Backends::new(),
             panicking: Backends::new(),
+            denials: Denials::new(),
             dry_runs: DryRuns::default(),
             in_flight: Default::default(),
             panics: AtomicU64::new(0),
@@ -168,6 +171,7 @@ impl Telemetry {
         let mut recent = record.recent.take().unwrap_or_default();
         recent.find(record, &self.requests).count(record, took);
         record.recent = Some(recent);
+        self.denials.count(record);
         let logged = match self.filter.load(Relaxed) {
             LOG_NOTHING => false,
             LOG_ALL => true,

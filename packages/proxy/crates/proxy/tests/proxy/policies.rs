@@ -141,7 +141,10 @@ async fn what_lives_is_cut_when_its_permit_is_lost_and_only_then() {
     // Both sides see that it was cut, not that the other side is done.
     caller.is_reset().await;
     process.is_reset().await;
-    stage.far.as_ref().unwrap().counts("plait_rejects_total", &["reason=\"policy_denied\""], 1.0).await;
+    let far = stage.far.as_ref().unwrap();
+    far.counts("plait_rejects_total", &["reason=\"policy_denied\""], 1.0).await;
+    let names = ["source=\"shop/web\"", "destination=\"shop/ledger\"", "object=\"AuthorizationPolicy shop/p\""];
+    far.counts("plait_policy_denials_total", &names, 1.0).await;
 }
 
 #[tokio::test]
