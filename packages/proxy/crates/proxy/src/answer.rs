@@ -1,19 +1,21 @@
 //! What goes back to the caller of one request: interim heads, one head, one body; or the opening of a tunnel.
 //! Filled by `exchange`, or by `request` with a reject. Once it has begun nothing else can be answered: then it ends whole, or visibly broken.
 
+mod opening;
+
 use bytes::Bytes;
 use h2::{Reason, server::SendResponse};
 use http::HeaderValue;
 use plait_http1::Framing;
 use plait_model::{Headers, ResponseHead};
 
+pub(crate) use self::opening::Opening;
 use crate::{
-    heads::{Next, UPGRADED_HEADER, response_to_http2, write_response},
+    heads::{Next, response_to_http2, write_response},
     io::Output,
     reject::{self, REJECT_HEADER, Reject},
     sink::Sink,
     source::Broken,
-    websocket,
 };
 
 /// The answer to one request.
@@ -62,17 +64,6 @@ pub(crate) struct Form {
     pub(crate) close: bool,
     /// What opens a tunnel.
     pub(crate) opening: Opening,
-}
-
-/// What the caller is told when its tunnel is open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Opening {
-    /// It asked with CONNECT.
-    Connect,
-    /// It knows of no tunnel, but reads a reject as HTTP.
-    Bytes,
-    /// It knows of no tunnel, and of no HTTP: it gets bytes, or the end of its connection.
-    Silent,
 }
 
 impl Answer {
@@ -195,51 +186,6 @@ impl Answer {
         }
     }
 
-    /// Both sides change to `protocol`, which is opaque bytes: 101, in HTTP/2 a 200 that says so.
-    pub(crate) fn upgraded(&mut self, head: &ResponseHead, protocol: &str) -> Result<(), Broken> {
-        self.begun = Begun::Opened;
-        match &mut self.way {
-            Way::Http1 { sink, form } => {
-                form.close = true;
-                sink.restart(Framing::UntilClose);
-                if let Some(output) = sink.output() {
-                    let head = ResponseHead { status: 101, ..head.clone() };
-                    write_response(output.pending(), &head, Framing::None, None, Next::Upgraded(protocol));
-                }
-                Ok(())
-            }
-            Way::Http2 { respond, sink, reader, .. } => {
-                let broken = |_| Broken::Stream(Reason::INTERNAL_ERROR.into());
-                let mut head = ResponseHead { status: 200, ..head.clone() };
-                if *reader != Reader::Proxy {
-                    websocket::agree(&mut head.headers);
-                }
-                let mut response = response_to_http2(&head, None).map_err(broken)?;
-                if *reader == Reader::Proxy {
-                    response.headers_mut().insert(UPGRADED_HEADER, HeaderValue::from_static("yes"));
-                }
-                *sink = Some(Sink::http2(respond.send_response(response, false)?, false));
-                Ok(())
-            }
-        }
-    }
-
-    /// The destination accepted the tunnel.
-    pub(crate) fn tunnelled(&mut self) -> Result<(), Broken> {
-        self.begun = Begun::Opened;
-        match &mut self.way {
-            Way::Http1 { sink, form } => {
-                form.close = true;
-                sink.restart(Framing::UntilClose);
-                if let (Opening::Connect, Some(output)) = (form.opening, sink.output()) {
-                    output.pending().extend_from_slice(b"HTTP/1.1 200 Connection Established\r\n\r\n");
-                }
-                Ok(())
-            }
-            Way::Http2 { .. } => self.head(&ResponseHead { status: 200, ..Default::default() }, Framing::UntilClose, None),
-        }
-    }
-
     /// Where the body goes; only after `head`, `upgraded` or `tunnelled`.
     pub(crate) fn sink(&mut self) -> Option<&mut Sink> {
         match &mut self.way {
@@ -287,13 +233,6 @@ impl Answer {
             sink.bytes(Bytes::from(body), true).await?;
         }
         sink.end(&Headers::default()).await
-    }
-
-    /// The tunnel opens without a word: its client did not ask for one.
-    pub(crate) fn tunnel_silently(&mut self) {
-        if let Way::Http1 { form, .. } = &mut self.way {
-            form.opening = Opening::Bytes;
-        }
     }
 
     /// Whether the caller must see that it is not whole.
