@@ -46,6 +46,14 @@ TESTER: dict[str, Any] = {
     "policy": {"allowed": True, "object": POLICY, "rule": 0, "why": None, "dry_run_denials": [POLICY]},
     "answer": None,
 }
+
+
+def test_without_a_mesh_nobody_knows_a_port_that_was_left_open() -> None:
+    endpoint = {"workload": "shop/stock-1", "address": "127.0.0.1:1", "identity": None}
+    told = list(lines(TESTER | {"endpoints": [endpoint]}, PLACES, "http://reviews/"))
+    assert "endpoint    127.0.0.1, a free port (shop/stock-1)" in told
+
+
 TESTER_LINES = """\
 from        bookshop/web-1, spiffe://bookshop.example/ns/bookshop/sa/web      generation 42
 to          Service bookshop/reviews port 80, protocol http

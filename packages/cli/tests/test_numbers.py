@@ -63,3 +63,11 @@ def test_an_edge_that_is_denied_names_the_policy() -> None:
     refused.rejects["policy_denied"] += 4
     refused.denials["AuthorizationPolicy shop/readers"] += 4
     assert cells(refused, 1.0)[-1] == "✗ denied by AuthorizationPolicy shop/readers"
+
+
+def test_what_was_refused_once_and_works_since_is_not_called_refused() -> None:
+    healed = Edge("shop/web", "shop/reviews", "spiffe://shop.example/ns/shop/sa/web", True, worked=True)
+    healed.rejects["upstream_unreachable"] += 3
+    assert cells(healed, 1.0)[-1] == "–"
+    healed.recent["upstream_unreachable"] += 1
+    assert cells(healed, 1.0)[-1] == "✗ upstream_unreachable"

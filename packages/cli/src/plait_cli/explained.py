@@ -14,6 +14,8 @@ Places = Mapping[tuple[str, str, str], tuple[str, int]]
 LABEL_WIDTH = 12
 PLACE_COLUMN = 76
 LINE_WIDTH = 110
+# What stands offline for a port that the mesh chooses when it starts.
+LEFT_OPEN = "1"
 
 
 def render(decision: Mapping[str, Any], places: Places, url: str) -> None:
@@ -39,7 +41,7 @@ def lines(decision: Mapping[str, Any], places: Places, url: str) -> Iterator[str
         yield row("backend", f"{share['backend']}, weight {share['weight']} of {share['total']}{invalid}")
     yield from balancing(decision.get("balancing"))
     for endpoint in decision["endpoints"]:
-        yield row("endpoint", f"{endpoint['address']} ({endpoint['workload']})")
+        yield row("endpoint", where(endpoint))
         for standing in endpoint.get("standing", ()):
             yield from beneath("!", standing)
     yield from limits(decision["limits"], places)
@@ -47,6 +49,14 @@ def lines(decision: Mapping[str, Any], places: Places, url: str) -> Iterator[str
     answer = decision["answer"] or {}
     if told := " ".join(str(part) for part in (answer.get("status"), answer.get("reason")) if part):
         yield row("answer", f"{told}; whoever speaks no HTTP is closed" if opaque else told)
+
+
+def where(endpoint: Mapping[str, Any]) -> str:
+    """An endpoint's address and name; without a mesh nobody has chosen the port that the user left open."""
+    host, _, port = endpoint["address"].rpartition(":")
+    if port == LEFT_OPEN:
+        return f"{host}, a free port ({endpoint['workload']})"
+    return f"{endpoint['address']} ({endpoint['workload']})"
 
 
 def is_opaque(decision: Mapping[str, Any]) -> bool:

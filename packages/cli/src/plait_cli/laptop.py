@@ -18,8 +18,8 @@ from plait_cli.meshes import Mesh
 from plait_cli.supervisor import Child, Say, cap
 
 POLL_SECONDS = 0.25
-# A first start makes a root key and compiles nothing; what is not up by then will not be.
-READY_SECONDS = 30.0
+# A first start takes two seconds on a machine that is idle, and half a minute on one with ten times the work it can do.
+READY_SECONDS = 60.0
 # A sidecar that fell waits for its token only so long: with what it has on disk it can serve without one.
 TOKEN_SECONDS = 1.0
 CONTROL = "control-plane"

@@ -13,6 +13,8 @@ from plait_cli.prometheus import Histogram, Series, select
 
 # A caller's own mistake (4xx) is an answer of the service and worked; anything else that is no answer of it failed.
 SUCCESSFUL = frozenset({"1xx", "2xx", "3xx", "4xx"})
+# Those that no reject has.
+ANSWERED = frozenset({"1xx", "2xx", "3xx"})
 # Answers of this class that the mesh made itself; its other rejects are 5xx.
 MESH_4XX = frozenset(
     {"bad_request", "head_too_large", "policy_denied", "unauthenticated", "egress_denied", "route_not_found"}
@@ -114,6 +116,10 @@ class Edge:
     """Since the sidecars began, by reason."""
     denials: Counter[str] = field(default_factory=Counter)
     """Of these, what a policy denied, by policy."""
+    recent: Counter[str] = field(default_factory=Counter)
+    """The rejects of the window."""
+    worked: bool = False
+    """Whether a request was ever answered well."""
 
 
 def edges(total: Mapping[Series, float], grown: Mapping[Series, float], trust_domain: str) -> list[Edge]:
@@ -126,6 +132,9 @@ def edges(total: Mapping[Series, float], grown: Mapping[Series, float], trust_do
     for labels, value in select(total, "plait_rejects_total"):
         if value and labels.get("direction") == "inbound":
             edge_of(found, labels, trust_domain).rejects[labels.get("reason", "")] += int(value)
+    for labels, value in select(total, "plait_requests_total"):
+        if value and labels.get("direction") == "inbound" and labels.get("code_class") in ANSWERED:
+            edge_of(found, labels, trust_domain).worked = True
     for labels, value in select(total, "plait_policy_denials_total"):
         if value:
             edge_of(found, labels, trust_domain).denials[labels.get("object", "")] += int(value)
@@ -137,6 +146,7 @@ def edges(total: Mapping[Series, float], grown: Mapping[Series, float], trust_do
             if name == "plait_connections_total":
                 edge.connections += value
             elif name == "plait_rejects_total":
+                edge.recent[labels.get("reason", "")] += int(value)
                 edge.successes = max(0.0, edge.successes - value * (labels.get("reason") in MESH_4XX))
             else:
                 edge.requests += value

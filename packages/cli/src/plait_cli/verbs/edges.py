@@ -1,5 +1,6 @@
 """`plait edges`: who calls whom, as which identity, encrypted or not."""
 
+from collections import Counter
 from typing import Any
 
 from plait_cli.client import Api
@@ -52,8 +53,10 @@ def cells(edge: Edge, window: float) -> list[str]:
     encrypted = "✓ TLS 1.3" if edge.tls else "✗ plaintext"
     rate = f"{edge.requests / window:.1f}" if edge.requests else "–"
     success = percent(edge.successes, edge.requests)
-    if edge.rejects and not edge.successes:  # what the destination's sidecar answered since it began
-        success = f"✗ {edge.rejects.most_common(1)[0][0]}"
+    # What the destination's sidecar answers; in a quiet moment what it always did since it began.
+    refused = edge.recent or (Counter() if edge.worked else edge.rejects)
+    if refused and not edge.successes:
+        success = f"✗ {refused.most_common(1)[0][0]}"
         if edge.denials and success == "✗ policy_denied":
             success = f"✗ denied by {edge.denials.most_common(1)[0][0]}"
     return [short(edge.source), short(edge.destination), edge.identity or "none", encrypted, rate, success]
