@@ -106,6 +106,12 @@ def test_what_the_mesh_does_not_know_is_passed_on(shop: Shop, outsider: int) -> 
     assert (answer.status, answer.body) == (200, "outside")
 
 
+def test_a_name_that_nobody_has_is_told_as_such(shop: Shop) -> None:
+    answer = ask(shop.ports["web_out"], "http://stok/")
+    refused(answer, 503, "upstream_unreachable")
+    assert "the mesh has no Service stok" in answer.body
+
+
 def refused(answer: Answer, status: int, reason: str) -> None:
     assert (answer.status, answer.headers.get("plait-reason")) == (status, reason), answer.body
 

@@ -168,7 +168,8 @@ async fn outside(call: &Call, snapshot: Arc<Snapshot>, port: u16) -> Result<Plan
         let detail = format!("the mesh has no Service {host}, and its egress is Deny");
         return Err(Reject { object: Some(object), ..reject(Reason::EgressDenied, detail) }.into());
     }
-    let address = resolve(host, port).await.map_err(|why| reject(Reason::UpstreamUnreachable, format!("{host}: {why}")))?;
+    let nowhere = |why| format!("the mesh has no Service {host}, and there is no such host outside: {why}");
+    let address = resolve(host, port).await.map_err(|why| reject(Reason::UpstreamUnreachable, nowhere(why)))?;
     if upstream::is_own(&call.worker, address) {
         return Err(reject(Reason::LoopDetected, format!("{host}:{port} is this proxy itself")).into());
     }
