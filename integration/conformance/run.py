@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import TextIO
 
 from cluster import Cluster
-from images import CACHE
 from results import counted
-from steps import FOLDER, LOGS, step
+from steps import FOLDER, step
 from tools import Failed, Missing, require, run
 
 HERE = Path(__file__).parent
@@ -53,32 +52,26 @@ def main() -> int:
     parser.add_argument("--only", default="", metavar="TEST", help="one test of the suite by its short name")
     given = parser.parse_args()
     cluster = Cluster(given.name, FOLDER)
-    code = 3
     try:
         require("docker", "kind", "kubectl", "go")
         step("echo tests", lambda: run("go", "test", "./echo", cwd=HERE, seconds=BUILD_SECONDS))
         image = step("echo image", echo_image)
         suite = step("suite", compiled)
-        if not (given.keep and cluster.exists):
-            step("cluster", cluster.create)
-        cluster.load([image])
-        crds = module("sigs.k8s.io/gateway-api") / "config" / "crd" / "standard"
-        cluster.kubectl("apply", "--server-side", "-f", str(crds))
-        code = judged(suite, cluster, given.patience, given.only)
+        with cluster.there(given.keep):
+            cluster.load([image])
+            crds = module("sigs.k8s.io/gateway-api") / "config" / "crd" / "standard"
+            cluster.kubectl("apply", "--server-side", "-f", str(crds))
+            return judged(suite, cluster, given.patience, given.only)
     except (Missing, Failed) as error:
         print(f"✗ {error}", file=sys.stderr)
-    if code == 3 and cluster.kubeconfig.exists():
-        step("logs", lambda: cluster.collect(LOGS))
-    if not given.keep and cluster.kubeconfig.exists():
-        step("delete", cluster.delete)
-    return code
+        return 3
 
 
 def echo_image() -> str:
     """Builds the application under the name by which the suite's manifests call it."""
     manifests = (module("sigs.k8s.io/gateway-api/conformance") / "mesh" / "manifests.yaml").read_text()
     (name,) = set(re.findall(r"image: (\S+)", manifests))
-    context = CACHE / "kind" / "echo"
+    context = FOLDER / "echo"
     shutil.rmtree(context, ignore_errors=True)
     context.mkdir(parents=True)
     build = ("go", "build", "-trimpath", "-ldflags=-s -w", "-o", context / "echo", "./echo")
@@ -89,7 +82,7 @@ def echo_image() -> str:
 
 def compiled() -> Path:
     """The suite as a program, its manifests inside."""
-    program = CACHE / "kind" / "conformance.test"
+    program = FOLDER / "conformance.test"
     run("go", "test", "-c", "-o", program, "./suite", cwd=HERE, seconds=BUILD_SECONDS)
     return program
 
@@ -113,7 +106,7 @@ def judged(suite: Path, cluster: Cluster, patience: int, only: str) -> int:
         **({"run-test": only} if only else {}),
     }
     command = [str(suite), "-test.v", "-test.timeout=60m", *(f"--{name}={value}" for name, value in options.items())]
-    log = CACHE / "kind" / "conformance.log"
+    log = FOLDER / "conformance.log"
     environment = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig)}
     with log.open("w") as file:
         process = subprocess.Popen(

@@ -5,14 +5,16 @@ It has a kubeconfig of its own: nobody's own contexts are touched.
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from steps import step
 from tools import Failed, run
 
 CONFIG = Path(__file__).parents[2] / "kind-config.yaml"
-# What users pull; where no registry can be reached PLAIT_KIND_IMAGE names one that was made here.
-NODE_IMAGE = "kindest/node:v1.34.4"
+# What kind v0.33.0 was released with; where no registry can be reached PLAIT_KIND_IMAGE names one that was made here.
+NODE_IMAGE = "kindest/node:v1.37.0@sha256:a1ed56cfb0e7b93589bdf97c8cd566405a265939e3620fc4f5de89adff580ae5"
 READY_SECONDS = 300
 
 
@@ -28,14 +30,33 @@ class Cluster:
         """Whether it runs and this folder has its kubeconfig."""
         return self.kubeconfig.exists() and self.name in run("kind", "get", "clusters").split()
 
+    @contextmanager
+    def there(self, keep: bool) -> Iterator[None]:
+        """The cluster for as long as this lasts; with `keep` one that is there is used, and it stays."""
+        if not (keep and self.exists):
+            step("cluster", self.create)
+        try:
+            yield
+        finally:
+            if keep:
+                print(
+                    f"the cluster stays: kubectl --kubeconfig {self.kubeconfig}; kind delete cluster --name {self.name}"
+                )
+            else:
+                step("delete", self.delete)
+
     def create(self) -> None:
         """Creates it and waits until its nodes are ready; one of the same name is replaced."""
         image = os.environ.get("PLAIT_KIND_IMAGE") or NODE_IMAGE
         self.delete()
         self.kubeconfig.parent.mkdir(parents=True, exist_ok=True)
         options = ["--name", self.name, "--config", str(CONFIG), "--image", image, "--kubeconfig", str(self.kubeconfig)]
-        run("kind", "create", "cluster", *options, "--wait", f"{READY_SECONDS}s", seconds=READY_SECONDS * 2)
-        self.kubectl("wait", "--for=condition=Ready", "node", "--all", f"--timeout={READY_SECONDS}s")
+        try:
+            run("kind", "create", "cluster", *options, "--wait", f"{READY_SECONDS}s", seconds=READY_SECONDS * 2)
+            self.kubectl("wait", "--for=condition=Ready", "node", "--all", f"--timeout={READY_SECONDS}s")
+        except BaseException:  # Ctrl-C too: half a cluster is none
+            self.delete()
+            raise
 
     def load(self, images: Sequence[str]) -> None:
         """Gives images of this machine to the nodes."""

@@ -5,17 +5,15 @@ Nothing is fetched while an image is built.
 """
 
 import hashlib
-import os
 import platform
 import shutil
 import sys
 from pathlib import Path
 
-from tools import Missing, run
+from steps import CACHE, FOLDER, ROOT
+from tools import Failed, Missing, run
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "plait"
 
 PROXY = "plait/proxy:dev"
 CONTROLPLANE = "plait/controlplane:dev"
@@ -28,8 +26,8 @@ MANYLINUX = ("manylinux_2_34", "manylinux_2_28", "manylinux_2_17", "manylinux201
 
 
 def build() -> list[str]:
-    """Builds both images and returns their names."""
-    context = CACHE / "kind" / "context"
+    """Builds both images; returns the names of all that a scenario needs."""
+    context = FOLDER / "context"
     shutil.rmtree(context, ignore_errors=True)
     proxy, controlplane = context / "proxy", context / "controlplane"
     proxy.mkdir(parents=True)
@@ -50,7 +48,16 @@ def build() -> list[str]:
         shutil.copy(wheel, controlplane)
     for name, image in (("proxy", PROXY), ("controlplane", CONTROLPLANE)):
         run("docker", "build", "-q", "-t", image, "-f", HERE / "images" / f"{name}.Dockerfile", context)
-    return [PROXY, CONTROLPLANE]
+    _present(PYTHON)
+    return [PROXY, CONTROLPLANE, PYTHON]
+
+
+def _present(image: str) -> None:
+    """A base that an image was built on is not always an image of this machine."""
+    try:
+        run("docker", "image", "inspect", image)
+    except Failed:
+        run("docker", "pull", "-q", image)
 
 
 def _built(name: str) -> Path:
@@ -68,7 +75,7 @@ def _dependencies() -> Path:
         "uv", "export", "-q", "--frozen", "--no-dev", "--no-emit-workspace", "--package", "plait-controlplane", cwd=ROOT
     )  # fmt: skip
     key = hashlib.sha256(f"{wanted}{TARGET}{MANYLINUX}".encode()).hexdigest()[:16]
-    folder = CACHE / "kind" / f"dependencies-{key}"
+    folder = FOLDER / f"dependencies-{key}"
     if folder.is_dir():
         return folder
     fresh = folder.with_suffix(".new")

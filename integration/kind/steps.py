@@ -1,13 +1,15 @@
 """Where the sessions keep things, and how they tell of their steps. Called by `run` and by the conformance session."""
 
+import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
-
-from images import CACHE, ROOT
 
 T = TypeVar("T")
 
+ROOT = Path(__file__).parents[2]
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "plait"
 FOLDER = CACHE / "kind"
 LOGS = ROOT / "dist" / "kind-logs"
 
