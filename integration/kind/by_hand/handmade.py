@@ -47,6 +47,7 @@ class Mesh:
 
     def start(self) -> None:
         """Control plane, then a join token and a pod for each Workload; returns when all are ready."""
+        self._clear()  # a run that was killed left its own on a cluster that is kept
         for namespace in ("plait-system", "shop"):
             self.cluster.kubectl("create", "namespace", namespace)
         # A pod in the mesh asks for nothing that the strictest standard refuses.
@@ -69,8 +70,7 @@ class Mesh:
                 print(f"--- {' '.join(words)}\n{self.cluster.kubectl(*words, seconds=30)}")
             except Failed as error:
                 print(error)
-        self.cluster.kubectl("delete", "namespace", "shop", "plait-system", "--timeout=180s")
-        self.cluster.kubectl("delete", "persistentvolume", "plait-state")
+        self._clear()
 
     def write(self, **files: str) -> None:
         """The user's YAML as it stands in mesh/, but for the files that are given (without their suffix)."""
@@ -133,3 +133,8 @@ class Mesh:
         """The access log of the pod's proxy."""
         lines = self.cluster.kubectl(*SHOP, "logs", pod, "-c", "plait-proxy").splitlines()
         return [json.loads(line) for line in lines if line.startswith("{")]
+
+    def _clear(self) -> None:
+        gone = ("--ignore-not-found", "--timeout=180s")
+        self.cluster.kubectl("delete", "namespace", "shop", "plait-system", *gone)
+        self.cluster.kubectl("delete", "persistentvolume", "plait-state", *gone)
