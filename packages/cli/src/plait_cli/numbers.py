@@ -17,7 +17,15 @@ SUCCESSFUL = frozenset({"1xx", "2xx", "3xx", "4xx"})
 ANSWERED = frozenset({"1xx", "2xx", "3xx"})
 # Answers of this class that the mesh made itself; its other rejects are 5xx.
 MESH_4XX = frozenset(
-    {"bad_request", "head_too_large", "policy_denied", "unauthenticated", "egress_denied", "route_not_found"}
+    {
+        "bad_request",
+        "head_too_large",
+        "slow_caller",
+        "policy_denied",
+        "unauthenticated",
+        "egress_denied",
+        "route_not_found",
+    }
 )
 
 

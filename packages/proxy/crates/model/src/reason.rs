@@ -7,6 +7,8 @@ pub enum Reason {
     BadRequest,
     /// The head was longer than the limit, or had too many fields.
     HeadTooLarge,
+    /// The caller did not send its head, or the body that it had announced, in time.
+    SlowCaller,
     /// No rule of the route matched.
     RouteNotFound,
     /// The chosen backend does not exist or cannot serve.
@@ -55,6 +57,7 @@ impl Reason {
         match self {
             Self::BadRequest => "bad_request",
             Self::HeadTooLarge => "head_too_large",
+            Self::SlowCaller => "slow_caller",
             Self::RouteNotFound => "route_not_found",
             Self::BackendNotFound => "backend_not_found",
             Self::PortNotFound => "port_not_found",
@@ -84,6 +87,7 @@ impl Reason {
             Self::BadRequest => 400,
             Self::PolicyDenied | Self::Unauthenticated | Self::EgressDenied => 403,
             Self::RouteNotFound => 404,
+            Self::SlowCaller => 408,
             Self::HeadTooLarge => 431,
             Self::BackendNotFound | Self::Internal => 500,
             Self::UpstreamReset | Self::UpstreamClosing | Self::UpstreamProtocolError | Self::UpstreamIdentity => 502,
@@ -102,7 +106,7 @@ impl Reason {
     /// The status of gRPC that callers get: that which its own mapping gives to [`Reason::status`], and a more telling one where there is one.
     pub fn grpc_status(self) -> u8 {
         match self {
-            Self::RequestTimeout | Self::AttemptTimeout => 4,                              // DEADLINE_EXCEEDED
+            Self::RequestTimeout | Self::AttemptTimeout | Self::SlowCaller => 4,           // DEADLINE_EXCEEDED
             Self::PolicyDenied | Self::EgressDenied => 7,                                  // PERMISSION_DENIED
             Self::HeadTooLarge | Self::Overloaded => 8,                                    // RESOURCE_EXHAUSTED
             Self::RouteNotFound => 12,                                                     // UNIMPLEMENTED
@@ -139,6 +143,7 @@ impl Reason {
             | Self::Internal => true,
             Self::BadRequest
             | Self::HeadTooLarge
+            | Self::SlowCaller
             | Self::RouteNotFound
             | Self::BackendNotFound
             | Self::NoReadyEndpoint
@@ -157,9 +162,10 @@ impl Reason {
     }
 
     /// All reasons, for documentation, metrics and tests.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::BadRequest,
         Self::HeadTooLarge,
+        Self::SlowCaller,
         Self::RouteNotFound,
         Self::BackendNotFound,
         Self::PortNotFound,

@@ -37,6 +37,7 @@ pub(crate) fn blames_the_endpoint(reason: Reason) -> bool {
         | Reason::Internal => true,
         Reason::BadRequest
         | Reason::HeadTooLarge
+        | Reason::SlowCaller
         | Reason::RouteNotFound
         | Reason::BackendNotFound
         | Reason::PortNotFound

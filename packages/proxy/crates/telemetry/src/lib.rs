@@ -5,6 +5,7 @@
 
 mod attempts;
 mod connection;
+mod cut;
 mod denials;
 mod dry_run;
 mod histogram;
@@ -20,6 +21,7 @@ pub mod trace;
 
 pub use attempts::{Checked, Mirrored};
 pub use connection::Connection;
+pub use cut::Cut;
 pub use metrics::{Kind, METRICS, Metric};
 pub use outcome::Outcome;
 pub use record::{Direction, Protocol, Record};

@@ -72,6 +72,8 @@ metrics! {
         "Connections that are open."
     CONNECTION_BYTES "plait_connection_bytes_total" Counter ["direction" "source" "destination" "protocol" "tls" "flow"]
         "Bytes passed on, towards the destination (sent) or the caller (received)."
+    CUT "plait_connections_cut_total" Counter ["direction" "cause"]
+        "Connections that the proxy ended for what their caller did, or did not do in time."
     DENIALS "plait_policy_denials_total" Counter ["source" "destination" "object"]
         "Calls that a policy, or the defaultPolicy of the Mesh, denied; counted beside the destination."
     DRY_RUNS "plait_policy_dry_run_total" Counter ["policy" "workload" "verdict"]

@@ -39,6 +39,7 @@ pub(crate) fn page(telemetry: &Telemetry) -> String {
         }
     }
     connections(&mut page, &in_order(telemetry.connections.all()));
+    cuts(&mut page, telemetry);
     let denials = in_order(telemetry.denials.all());
     page.counters(&metrics::DENIALS, denials.iter().map(|series| (&*series.labels, series.counters.load(Relaxed))));
     let mut dry_runs = telemetry.dry_runs.all();
@@ -91,6 +92,17 @@ fn connections(page: &mut Page, series: &[Arc<Series<ConnectionCounters>>]) {
     page.begin(&metrics::CONNECTION_BYTES);
     for Series { labels, counters } in series.iter().map(|series| &**series) {
         page.by_value(&metrics::CONNECTION_BYTES, labels, "flow", [(&"sent", &counters.sent), (&"received", &counters.received)]);
+    }
+}
+
+fn cuts(page: &mut Page, telemetry: &Telemetry) {
+    page.begin(&metrics::CUT);
+    for direction in [Direction::Inbound, Direction::Outbound] {
+        let mut labels = String::new();
+        label(&mut labels, "direction", direction.as_str());
+        for (cause, count) in telemetry.cuts.of(direction) {
+            page.by_value(&metrics::CUT, &labels, "cause", [(&cause, count)]);
+        }
     }
 }
 

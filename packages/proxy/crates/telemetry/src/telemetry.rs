@@ -13,9 +13,10 @@ use std::{
 use plait_model::{AccessLogFilter, Mesh, ObjectRef};
 
 use crate::{
-    Connection, Direction, Protocol, Record,
+    Connection, Cut, Direction, Protocol, Record,
     attempts::{BackendLabels, Backends, CheckLabels, Checked, Checks, MirrorLabels, Mirrored, Mirrors, Retries, RetryLabels},
     connection::{ConnectionLabels, Connections},
+    cut::Cuts,
     denials::Denials,
     dry_run::DryRuns,
     log::AccessLog,
@@ -40,6 +41,7 @@ pub struct Telemetry {
     pub(crate) unhealthy: Backends,
     pub(crate) panicking: Backends,
     pub(crate) denials: Denials,
+    pub(crate) cuts: Cuts,
     pub(crate) dry_runs: DryRuns,
     pub(crate) in_flight: [Gauge; 2],
     pub(crate) panics: AtomicU64,
@@ -69,6 +71,7 @@ impl Telemetry {
             unhealthy: Backends::new(),
             panicking: Backends::new(),
             denials: Denials::new(),
+            cuts: Cuts::default(),
             dry_runs: DryRuns::default(),
             in_flight: Default::default(),
             panics: AtomicU64::new(0),
@@ -93,6 +96,11 @@ impl Telemetry {
     pub fn connection(&self, direction: Direction, protocol: Protocol, source: &Arc<str>, destination: &Arc<str>, tls: bool) -> Connection {
         let labels = ConnectionLabels { direction, protocol, tls, source: source.clone(), destination: destination.clone() };
         Connection::open(self.connections.series(&labels))
+    }
+
+    /// The connection of a caller was ended for what it did, or did not do.
+    pub fn cut(&self, direction: Direction, cut: Cut) {
+        self.cuts.count(direction, cut);
     }
 
     /// A policy in dry run would have denied a call to `workload`.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use plait_model::ObjectRef;
-use plait_telemetry::{Checked, Direction, METRICS, Mirrored, Outcome, Protocol, Record, Telemetry};
+use plait_telemetry::{Checked, Cut, Direction, METRICS, Mirrored, Outcome, Protocol, Record, Telemetry};
 use proptest::prelude::*;
 use support::Page;
 
@@ -49,6 +49,7 @@ fn what_the_application_sets_is_shown() {
     telemetry.checked(&"shop/reviews:80".into(), Checked::NoVerdict);
     telemetry.set_health(&"shop/reviews:80".into(), 2, true);
     telemetry.met_closing(&"shop/reviews".into());
+    telemetry.cut(Direction::Inbound, Cut::SlowHead);
     let page = Page::parse(&telemetry.render());
     for (series, value) in [
         ("plait_generation", 42.0),
@@ -62,6 +63,7 @@ fn what_the_application_sets_is_shown() {
         (r#"plait_mirrored_requests_total{backend="shop/shadow:80",outcome="too_large"}"#, 1.0),
         (r#"plait_closing_connections_total{destination="shop/reviews"}"#, 1.0),
         (r#"plait_ejections_total{backend="shop/reviews:80"}"#, 1.0),
+        (r#"plait_connections_cut_total{direction="inbound",cause="slow_head"}"#, 1.0),
         (concat!(r#"plait_build_info{version=""#, env!("CARGO_PKG_VERSION"), r#""}"#), 1.0),
     ] {
         assert_eq!(page.value(series), value, "{series}");
@@ -106,6 +108,7 @@ fn one_of_everything(telemetry: &Telemetry, name: &Arc<str>) {
     telemetry.checked(name, Checked::Failed);
     telemetry.set_health(name, 0, false);
     telemetry.met_closing(name);
+    telemetry.cut(Direction::Outbound, Cut::Idle);
     telemetry.set_certificate(name, Some(SystemTime::UNIX_EPOCH));
 }
 
