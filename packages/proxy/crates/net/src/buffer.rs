@@ -2,7 +2,7 @@
 //! Used by every HTTP/1.1 connection; knows nothing of what the bytes mean.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     io,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -12,11 +12,15 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 const SMALL: usize = 16 * 1024;
 const LARGE: usize = 64 * 1024;
-/// Spare buffers that a worker keeps of each size.
+/// Bodies that get more room at a time. Those who stream are few; when there are more, most of them wait for readers that do not read.
+const STREAMING: usize = 64;
+/// Spare buffers that a worker keeps.
 const SPARE: usize = 64;
 
 thread_local! {
     static SMALL_BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    /// Buffers with more room.
+    static GROWN: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Bytes received and not read yet.
@@ -71,8 +75,8 @@ impl Buffer {
         ready!(filled)?;
         self.end += count;
         // A full read says that a body streams: the next one deserves more room.
-        if count == asked && self.memory.len() < LARGE {
-            self.memory.resize(LARGE, 0);
+        if count == asked && self.memory.len() < LARGE && GROWN.get() < STREAMING {
+            self.grow(LARGE);
         }
         Poll::Ready(Ok(count))
     }
@@ -99,12 +103,23 @@ impl Buffer {
             return Err(io::Error::new(io::ErrorKind::OutOfMemory, "more bytes wait than the limit allows"));
         }
         let larger = (self.memory.len() * 2).min(limit.max(LARGE));
-        self.memory.resize(larger, 0);
+        self.grow(larger);
         Ok(())
+    }
+
+    fn grow(&mut self, size: usize) {
+        if self.memory.len() == SMALL {
+            GROWN.set(GROWN.get() + 1);
+        }
+        self.memory.resize(size, 0);
     }
 
     fn release(&mut self) {
         let memory = std::mem::take(&mut self.memory);
+        if memory.len() > SMALL {
+            // A buffer that came from another thread was counted there.
+            GROWN.set(GROWN.get().saturating_sub(1));
+        }
         self.start = 0;
         self.end = 0;
         if memory.len() == SMALL {
@@ -146,6 +161,20 @@ mod tests {
         assert_eq!(received, sent);
         let idle = std::future::poll_fn(|cx| Poll::Ready(buffer.poll_fill(&mut near, 0, cx).is_pending())).await;
         assert!(idle && buffer.memory.is_empty());
+    }
+
+    #[tokio::test]
+    async fn few_bodies_get_much_room_and_many_get_little() {
+        let mut streaming = Vec::new();
+        for number in 0..2 * STREAMING {
+            let mut buffer = Buffer::default();
+            let mut full = &vec![7; LARGE][..];
+            buffer.fill(&mut full, 0).await.unwrap();
+            assert_eq!(buffer.memory.len(), if number < STREAMING { LARGE } else { SMALL }, "{number}");
+            streaming.push(buffer);
+        }
+        streaming.clear();
+        assert_eq!(GROWN.get(), 0);
     }
 
     #[tokio::test]

@@ -3,11 +3,22 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
+
+/// A silent peer is asked after this whether it is still there,
+const SILENT: Duration = Duration::from_secs(10);
+/// then again after each such pause,
+const AGAIN: Duration = Duration::from_secs(5);
+/// and is gone when it did not answer so many times: after 20 seconds.
+const TIMES: u32 = 2;
+
+fn keepalive() -> TcpKeepalive {
+    TcpKeepalive::new().with_time(SILENT).with_interval(AGAIN).with_retries(TIMES)
+}
 
 /// Listens on an address; with `shared`, several workers may listen on the same (SO_REUSEPORT).
 pub fn listen(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
@@ -16,6 +27,8 @@ pub fn listen(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     if shared {
         socket.set_reuse_port(true)?;
     }
+    // Each connection inherits it.
+    socket.set_tcp_keepalive(&keepalive())?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
@@ -26,6 +39,7 @@ pub fn listen(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
 pub async fn connect(address: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
     let stream = tokio::time::timeout(limit, TcpStream::connect(address)).await.map_err(|_| io::ErrorKind::TimedOut)??;
     stream.set_nodelay(true)?;
+    SockRef::from(&stream).set_tcp_keepalive(&keepalive())?;
     Ok(stream)
 }
 

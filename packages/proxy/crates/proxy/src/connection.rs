@@ -6,7 +6,7 @@ use http::Method;
 use plait_decide::detect::{self, Detected};
 use plait_http1::Framing;
 use plait_model::{Bind, Lookup, Peer, Protocol, Workload};
-use plait_telemetry::{Direction, Record};
+use plait_telemetry::{Cut, Direction, Record};
 use tokio::net::TcpStream;
 
 use crate::{
@@ -68,7 +68,8 @@ pub(crate) async fn serve(
         Entrance::Inbound => match tokio::time::timeout(FIRST_BYTE, plait_net::first_byte(&stream)).await {
             Ok(Ok(Some(0x16))) => Box::pin(mesh::server::serve(worker, stream, from)).await,
             Ok(Ok(Some(_))) => Box::pin(stranger(worker, stream, from, workload)).await,
-            Ok(Ok(None) | Err(_)) | Err(_) => {}
+            Ok(Ok(None) | Err(_)) => {}
+            Err(_) => worker.shared.telemetry.cut(Direction::Inbound, Cut::SlowHandshake),
         },
     }
 }

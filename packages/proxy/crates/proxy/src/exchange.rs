@@ -141,6 +141,10 @@ impl Down<'_> {
                         self.answer.close();
                         return Err(Stop::Over(caller_broke(&error, self.plan)));
                     }
+                    Sent::Slow => {
+                        self.answer.close();
+                        return Err(Stop::Over(slow(self.plan).into()));
+                    }
                     Sent::Gone => return Err(Stop::Over(Fault::Caller)),
                 },
                 () = self.answer.taken_back() => return Err(Stop::Over(Fault::Caller)),
@@ -217,6 +221,7 @@ impl Down<'_> {
                     // An answer may go on without the rest of its request; opaque bytes may not.
                     Sent::Refused(error) if opened => return Err(truncated(*upstream::broke(&error, plan.snapshot.generation).reject)),
                     Sent::Refused(_) => up.open = false,
+                    Sent::Slow => return Err(truncated(slow(plan))),
                     Sent::Broken(_) | Sent::Gone => return Err(Stop::Over(Fault::Caller)),
                 },
                 reject = &mut lost => return Err(truncated(reject)),
@@ -245,6 +250,11 @@ async fn stalled(progress: &Progress<'_>, opened: bool) {
 
 fn truncated(reject: Reject) -> Stop {
     Stop::Over(Fault::Truncated(Box::new(reject)))
+}
+
+fn slow(plan: &Plan) -> Reject {
+    let detail = "hardly anything came of the body that was announced".into();
+    Reject { detail, delivered: true, ..Reject::new(Reason::SlowCaller, plan.snapshot.generation) }
 }
 
 /// What is no body is told so; a caller that is gone is told nothing.

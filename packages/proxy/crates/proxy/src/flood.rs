@@ -1,5 +1,5 @@
-//! Floods of HTTP/2: frames that carry nothing, and requests that are taken back as soon as they are made. Wraps the bytes of a connection and
-//! keeps books on frames by their type and length alone: to read them is h2's work. Used by `http2`, which ends the connection.
+//! Floods of HTTP/2: frames that carry nothing, requests that are taken back as soon as they are made, and heads that do not end. Wraps the bytes of a connection and
+//! keeps books on frames by their type and length alone: to read them is h2's work. Used by `http2` and `multiplex`, which end the connection.
 //!
 //! A connection has credit. What carries something earns it, in both directions, and so does time; what carries nothing costs it.
 
@@ -32,10 +32,8 @@ const TURN: u32 = 512;
 const PREFACE: u32 = 24;
 /// A request that is taken back sooner was made to be taken back, or timed out by a client that asks for much.
 const SOON: Duration = Duration::from_secs(1);
-/// More requests than this have to be taken back before it matters,
-const TAKEN_BACK: u32 = 200;
-/// and they have to be more than half of the last so many.
-const LAST: u32 = 4 * TAKEN_BACK;
+/// Those that are taken back have to be more than half of the last requests, which are so many times those that do not matter.
+const LAST: u32 = 4;
 
 /// Types of frames.
 const DATA: u8 = 0;
@@ -43,31 +41,71 @@ const HEADERS: u8 = 1;
 const CONTINUATION: u8 = 9;
 /// DATA that ends its stream carries that, even when it is empty.
 const END_STREAM: u8 = 1;
+/// No CONTINUATION follows.
+const END_HEADERS: u8 = 4;
+
+/// Whose frames are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Of {
+    /// Those of an application that asks us.
+    Application,
+    /// Those of another proxy that asks us, on behalf of many.
+    Proxy,
+    /// Those of one whom we ask.
+    Server,
+}
+
+impl Of {
+    /// More requests than this have to be taken back before it matters. A proxy turns away its own application before we mind.
+    fn taken_back(self) -> u32 {
+        match self {
+            Self::Application => 200,
+            Self::Proxy | Self::Server => 1000,
+        }
+    }
+}
 
 /// What a connection may still cost.
 #[derive(Debug)]
 pub(crate) struct Credit {
+    of: Of,
     left: Cell<i64>,
     since: Cell<Instant>,
     spent: Cell<bool>,
     requests: Cell<u32>,
     taken_back: Cell<u32>,
+    /// Frames that were read in this turn.
+    turn: Cell<u32>,
     restless: Cell<bool>,
-    /// `spent` or `restless` did.
+    /// Since when a head has begun and not ended.
+    in_head: Cell<Option<Instant>>,
+    /// When the last request began or ended.
+    used: Cell<Instant>,
+    /// `spent`, `restless` or `in_head` did.
     changed: Notify,
 }
 
 impl Credit {
-    pub(crate) fn new() -> Rc<Self> {
+    pub(crate) fn new(of: Of) -> Rc<Self> {
         Rc::new(Self {
+            of,
             left: Cell::new(MOST),
             since: Cell::new(Instant::now()),
             spent: Cell::new(false),
             requests: Cell::new(0),
             taken_back: Cell::new(0),
+            turn: Cell::new(0),
             restless: Cell::new(false),
+            in_head: Cell::new(None),
+            used: Cell::new(Instant::now()),
             changed: Notify::new(),
         })
+    }
+
+    /// All that was read has been taken up, and more may be read: h2 would hold any number of requests that nobody has taken up yet against their
+    /// caller, and end its connection.
+    pub(crate) fn next_turn(&self) {
+        self.turn.set(0);
     }
 
     /// Resolves when frames that carry nothing are a flood.
@@ -84,14 +122,52 @@ impl Credit {
         }
     }
 
+    /// Resolves when a head is not whole `patience` after its first byte.
+    pub(crate) async fn late(&self, patience: Duration) {
+        loop {
+            let Some(since) = self.in_head.get() else {
+                self.changed.notified().await;
+                continue;
+            };
+            tokio::time::sleep_until(since + patience).await;
+            if self.in_head.get() == Some(since) {
+                return;
+            }
+        }
+    }
+
+    /// Whether it was told to go because of the requests that it took back.
+    pub(crate) fn is_restless(&self) -> bool {
+        self.restless.get()
+    }
+
+    /// How long no request has begun or ended.
+    pub(crate) fn unused_for(&self) -> Duration {
+        self.used.get().elapsed()
+    }
+
+    /// A request ended.
+    pub(crate) fn ended(&self) {
+        self.used.set(Instant::now());
+    }
+
+    fn heads(&self, under_way: bool) {
+        if under_way != self.in_head.get().is_some() {
+            self.in_head.set(under_way.then(Instant::now));
+            self.changed.notify_waiters();
+        }
+    }
+
     /// A request began.
     pub(crate) fn request(&self) -> Instant {
-        if self.requests.get() >= LAST && !self.restless.get() {
+        if self.requests.get() >= LAST * self.of.taken_back() && !self.restless.get() {
             self.requests.set(self.requests.get() / 2);
             self.taken_back.set(self.taken_back.get() / 2);
         }
         self.requests.set(self.requests.get() + 1);
-        Instant::now()
+        let now = Instant::now();
+        self.used.set(now);
+        now
     }
 
     /// The caller took back the request that began then.
@@ -100,11 +176,11 @@ impl Credit {
             return;
         }
         self.taken_back.set(self.taken_back.get() + 1);
-        let told = self.restless.get();
+        let (told, most) = (self.restless.get(), self.of.taken_back());
         // Told to go, it may end what is under way; one that takes back as many once more has not listened.
-        if told && self.taken_back.get() > TAKEN_BACK {
+        if told && self.taken_back.get() > most {
             self.spent.set(true);
-        } else if !told && self.taken_back.get() > TAKEN_BACK && self.taken_back.get() > self.requests.get() / 2 {
+        } else if !told && self.taken_back.get() > most && self.taken_back.get() > self.requests.get() / 2 {
             self.restless.set(true);
             self.taken_back.set(0);
         }
@@ -128,7 +204,8 @@ impl Credit {
 
     fn came(&self, frame: Frame) {
         match frame {
-            Frame { kind: HEADERS, .. } => self.earn(REQUEST),
+            // A request; a server can send as many interim heads as it likes.
+            Frame { kind: HEADERS, .. } if self.of != Of::Server => self.earn(REQUEST),
             Frame { kind: DATA, length, .. } if length > 0 => self.earn(1),
             Frame { kind: DATA, flags, .. } if flags & END_STREAM != 0 => {}
             // h2 counts them.
@@ -138,8 +215,10 @@ impl Credit {
     }
 
     fn left(&self, frame: Frame) {
-        if matches!(frame, Frame { kind: HEADERS | DATA, .. }) {
-            self.earn(PIECE);
+        match frame.kind {
+            HEADERS if self.of == Of::Server => self.earn(REQUEST),
+            HEADERS | DATA => self.earn(PIECE),
+            _ => {}
         }
     }
 }
@@ -158,6 +237,10 @@ struct Frames {
     header: [u8; 9],
     held: usize,
     skip: u32,
+    /// The last frame was a part of a head, and not the last of it.
+    in_head: bool,
+    /// The last frame was the last part of a head.
+    ends_head: bool,
 }
 
 impl Frames {
@@ -180,8 +263,15 @@ impl Frames {
             let [high, middle, low, kind, flags, ..] = self.header;
             let length = u32::from_be_bytes([0, high, middle, low]);
             (self.held, self.skip) = (0, length);
+            let of_head = matches!(kind, HEADERS | CONTINUATION);
+            (self.in_head, self.ends_head) = (of_head && flags & END_HEADERS == 0, of_head && flags & END_HEADERS != 0);
             found(Frame { length, kind, flags });
         }
+    }
+
+    /// Whether a head has begun and not ended.
+    fn is_in_head(&self) -> bool {
+        self.in_head || (self.ends_head && self.skip > 0)
     }
 }
 
@@ -192,13 +282,14 @@ pub(crate) struct Watched<S> {
     credit: Rc<Credit>,
     read: Frames,
     written: Frames,
-    turn: u32,
 }
 
 impl<S> Watched<S> {
-    /// That of a client, from its preface on.
+    /// From the preface of its client on.
     pub(crate) fn new(stream: S, credit: Rc<Credit>) -> Self {
-        Self { stream, credit, read: Frames { skip: PREFACE, ..Frames::default() }, written: Frames::default(), turn: 0 }
+        let (before, nothing) = (Frames { skip: PREFACE, ..Frames::default() }, Frames::default());
+        let (read, written) = if credit.of == Of::Server { (nothing, before) } else { (before, nothing) };
+        Self { stream, credit, read, written }
     }
 }
 
@@ -209,21 +300,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
             // Nothing more is read; `http2` was told, and closes.
             return Poll::Pending;
         }
-        if me.turn >= TURN {
-            me.turn = 0;
+        if me.credit.turn.get() >= TURN {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         let before = buffer.filled().len();
-        let Poll::Ready(read) = Pin::new(&mut me.stream).poll_read(cx, buffer) else {
-            me.turn = 0;
-            return Poll::Pending;
-        };
-        read?;
+        ready!(Pin::new(&mut me.stream).poll_read(cx, buffer))?;
         me.read.feed(&buffer.filled()[before..], |frame| {
-            me.turn += 1;
+            me.credit.turn.set(me.credit.turn.get() + 1);
             me.credit.came(frame);
         });
+        me.credit.heads(me.read.is_in_head());
         Poll::Ready(Ok(()))
     }
 }

@@ -7,7 +7,7 @@ use http::Method;
 use plait_decide::detect::{self, Detected};
 use plait_http1::{Framing, Room, parse_request};
 use plait_model::{DestinationPort, Headers, Lookup, Protocol, Reason, RouteKind};
-use plait_telemetry::{Direction, Outcome, Record};
+use plait_telemetry::{Cut, Direction, Outcome, Record};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
@@ -25,9 +25,9 @@ use crate::{
 /// The preface of HTTP/2, which begins like a request that cannot be one.
 const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// A head must be whole this long after its first byte.
-const HEAD: Duration = Duration::from_secs(30);
+pub(crate) const HEAD: Duration = Duration::from_secs(30);
 /// A connection without a request is closed after this.
-const IDLE: Duration = Duration::from_secs(3600);
+pub(crate) const IDLE: Duration = Duration::from_secs(3600);
 /// A connection that is idle when the proxy stops is closed after this: its caller may have sent a request before it could know.
 const CROSSING: Duration = Duration::from_secs(1);
 /// What a caller still sends is read this long before the connection closes, so that the answer is not lost to a reset.
@@ -40,8 +40,10 @@ enum Head {
     Read(Asked, Option<Box<str>>),
     /// The preface of HTTP/2 by prior knowledge.
     Preface,
-    /// The caller closed, or was silent too long, or we are stopping: nothing is owed to it.
+    /// The caller closed, or we are stopping: nothing is owed to it.
     Closed,
+    /// It was silent too long.
+    Idle,
     Bad(Reason, String),
 }
 
@@ -63,8 +65,15 @@ pub(crate) async fn serve(call: &mut Call, record: &mut Record) -> Ended {
         let (asked, upgrade) = match head(call, &mut patience).await {
             Head::Read(asked, upgrade) => (asked, upgrade),
             Head::Closed => return Ended::Closed,
+            Head::Idle => {
+                call.worker.shared.telemetry.cut(call.direction, Cut::Idle);
+                return Ended::Closed;
+            }
             Head::Preface => return Ended::Http2,
             Head::Bad(reason, detail) => {
+                if reason == Reason::SlowCaller {
+                    call.worker.shared.telemetry.cut(call.direction, Cut::SlowHead);
+                }
                 refuse(call, record, reason, detail).await;
                 return Ended::Closed;
             }
@@ -146,7 +155,8 @@ async fn head(call: &mut Call, patience: &mut Patience<'_>) -> Head {
         match patience.more(input, limits.head_bytes, until, first).await {
             Came::Bytes => {}
             Came::Drain => until = until.min(Instant::now() + CROSSING),
-            Came::Late if !first => return Head::Bad(Reason::BadRequest, "the head did not come in time".into()),
+            Came::Late if !first => return Head::Bad(Reason::SlowCaller, "the head did not come in time".into()),
+            Came::Late if !patience.is_stopping() => return Head::Idle,
             Came::Late | Came::Closed => return Head::Closed,
         }
     }

@@ -1,7 +1,7 @@
 //! Serves a connection of HTTP/2: each stream is a request, an upgrade or a tunnel, with a task of its own. Called by `connection` for
 //! applications that speak it by prior knowledge, and by `mesh::server` for other proxies. Where a request goes is decided in `request`.
 
-use std::{cell::RefCell, future::poll_fn, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::RefCell, future::poll_fn, rc::Rc, sync::Arc, task::Poll, time::Duration};
 
 use bytes::Bytes;
 use h2::{
@@ -12,26 +12,24 @@ use h2::{
 use http::{Method, Request};
 use plait_http1::Framing;
 use plait_model::{DestinationKey, Peer, Reason, Workload};
-use plait_telemetry::{Direction, Outcome, Protocol, Record};
+use plait_telemetry::{Cut, Direction, Outcome, Protocol, Record};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
     answer::{Answer, Reader},
     call::{Call, Storage, Wish},
-    flood::{Credit, Watched},
+    flood::{Credit, Of, Watched},
     heads::{HeadError, Http2Asked, from_http2, other_protocol},
+    http1::{HEAD, IDLE},
     reject::{self, Reject},
     request,
     shared::Entry,
     source::Source,
     websocket,
+    windows::{self, Streams, Window},
     worker::Worker,
 };
 
-/// Window of a stream: what one slow reader may hold back.
-pub(crate) const STREAM_WINDOW: u32 = 1 << 20;
-/// Window of a connection: what all slow readers of a peer may hold back.
-pub(crate) const CONNECTION_WINDOW: u32 = 16 << 20;
 /// The largest frame between proxies: a piece of a body leaves whole, in as few system calls as its socket takes.
 pub(crate) const FRAME: u32 = 64 << 10;
 /// The largest frame of an application, as the standard has it.
@@ -51,6 +49,18 @@ const ADDED: usize = 32;
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Storage kept for the next streams of a connection.
 const SPARE: usize = 64;
+/// It is looked this often whether a connection is used.
+const LOOK: Duration = Duration::from_secs(300);
+
+/// What the streams of a connection share.
+#[derive(Debug)]
+struct Common {
+    credit: Rc<Credit>,
+    /// Those that are open.
+    open: Streams,
+    /// Storage of those that have ended.
+    spare: RefCell<Vec<Storage>>,
+}
 
 /// What the streams of a connection have in common.
 #[derive(Debug, Clone)]
@@ -78,53 +88,70 @@ impl Party {
 
 /// Serves a connection to its end. It ends by itself, by a drain, or when `expired` resolves: streams under way go on to their end.
 pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, party: Party, expired: impl Future<Output = ()>) {
-    let credit = Credit::new();
+    let credit = Credit::new(if party.proxy.is_some() { Of::Proxy } else { Of::Application });
     let resets = if party.proxy.is_some() { STREAMS as usize } else { RESETS };
+    let window = Window::new(&party.worker.incoming);
     let handshake = Builder::new()
-        .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_window_size(window.size())
+        .initial_connection_window_size(windows::CONNECTION)
         .max_frame_size(if party.proxy.is_some() { FRAME } else { SMALL_FRAME })
         .max_concurrent_streams(STREAMS)
-        .max_concurrent_reset_streams(RESETS)
+        .max_concurrent_reset_streams(resets)
         .max_pending_accept_reset_streams(resets)
-        .max_local_error_reset_streams(Some(RESETS))
+        .max_local_error_reset_streams(Some(resets))
         .max_header_list_size(party.worker.limits().head_bytes as u32)
-        .max_send_buffer_size(STREAM_WINDOW as usize)
+        .max_send_buffer_size(windows::unsent(party.proxy.is_some()))
         .enable_connect_protocol()
         .data_frame_budget(SMALL_FRAMES)
         .handshake(Watched::new(stream, credit.clone()));
-    if let Ok(Ok(connection)) = tokio::time::timeout(HANDSHAKE, handshake).await {
-        accept(connection, party, &credit, expired).await;
+    match tokio::time::timeout(HANDSHAKE, handshake).await {
+        Ok(Ok(connection)) => accept((connection, window), party, credit, expired).await,
+        Ok(Err(_)) => {}
+        Err(_) => party.worker.shared.telemetry.cut(party.direction, Cut::SlowHandshake),
     }
 }
 
 async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
-    mut connection: Connection<S, Bytes>,
+    (mut connection, mut window): (Connection<S, Bytes>, Window),
     party: Party,
-    credit: &Rc<Credit>,
+    credit: Rc<Credit>,
     expired: impl Future<Output = ()>,
 ) {
+    let telemetry = party.worker.shared.telemetry.clone();
+    let common = Rc::new(Common { credit, open: Streams::default(), spare: RefCell::default() });
     let closing = async {
         tokio::select! {
             () = party.worker.shared.drain.begun() => {}
             () = expired => {}
             // Requests under way are not those that were taken back.
-            () = credit.restless() => {}
+            () = common.credit.restless() => telemetry.cut(party.direction, Cut::TakenBack),
         }
     };
-    let (mut closing, mut spent) = (std::pin::pin!(closing), std::pin::pin!(credit.spent()));
+    let (mut closing, mut unbearable) = (std::pin::pin!(closing), std::pin::pin!(unbearable(&common)));
     let mut closed = false;
-    let spare: Rc<RefCell<Vec<Storage>>> = Rc::default();
     loop {
+        let accepting = poll_fn(|cx| {
+            window.keep(|size| connection.set_initial_window_size(size));
+            let accepted = connection.poll_accept(cx);
+            if accepted.is_pending() {
+                common.credit.next_turn();
+            }
+            accepted
+        });
         let next = tokio::select! {
             biased;
-            () = &mut spent => {
-                connection.abrupt_shutdown(Code::ENHANCE_YOUR_CALM);
+            cut = &mut unbearable => {
+                telemetry.cut(party.direction, cut);
+                connection.abrupt_shutdown(if cut == Cut::Idle { Code::NO_ERROR } else { Code::ENHANCE_YOUR_CALM });
                 // Whoever does not read it is left all the same.
-                let _ = tokio::time::timeout(FAREWELL, poll_fn(|cx| connection.poll_closed(cx))).await;
+                let farewell = poll_fn(|cx| {
+                    common.credit.next_turn();
+                    connection.poll_closed(cx)
+                });
+                let _ = tokio::time::timeout(FAREWELL, farewell).await;
                 return;
             }
-            next = poll_fn(|cx| connection.poll_accept(cx)) => next,
+            next = accepting => next,
             () = &mut closing, if !closed => {
                 closed = true;
                 connection.graceful_shutdown();
@@ -135,10 +162,24 @@ async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
         if let Some(entry) = &party.proxy {
             entry.request();
         }
-        let taken = Taken { request, respond, party: party.refreshed(), spare: spare.clone(), credit: credit.clone() };
+        let taken = Taken { request, respond, party: party.refreshed(), common: common.clone() };
         if let Some(taken) = party.worker.streams.hand(taken) {
             party.worker.spawn(streams(party.worker.clone(), taken));
         }
+    }
+}
+
+/// Resolves when the connection has to end, with the cause.
+async fn unbearable(Common { credit, open, .. }: &Common) -> Cut {
+    let idle = async {
+        while open.count() > 0 || credit.unused_for() < IDLE {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    tokio::select! {
+        () = credit.spent() => if credit.is_restless() { Cut::TakenBack } else { Cut::EmptyFrames },
+        () = credit.late(HEAD) => Cut::SlowHead,
+        () = idle => Cut::Idle,
     }
 }
 
@@ -148,9 +189,7 @@ pub(crate) struct Taken {
     request: Request<RecvStream>,
     respond: SendResponse<Bytes>,
     party: Party,
-    /// Storage of the connection's streams that have ended.
-    spare: Rc<RefCell<Vec<Storage>>>,
-    credit: Rc<Credit>,
+    common: Rc<Common>,
 }
 
 /// Serves a stream, then those that come while this task waits for one.
@@ -165,8 +204,13 @@ async fn streams(worker: Rc<Worker>, first: Taken) {
 
 /// Serves the stream that was taken up. It is handed over by reference: what is moved into a future is copied with all the room that it needs.
 async fn stream(taken: &mut Option<Taken>) {
-    let Some(Taken { request, mut respond, party, spare, credit }) = taken.take() else { return };
-    let began = credit.request();
+    let Some(Taken { request, mut respond, party, common }) = taken.take() else { return };
+    let began = common.credit.request();
+    let _counted = (party.worker.incoming.one_more(), common.open.one_more());
+    if poll_fn(|cx| Poll::Ready(respond.poll_reset(cx).is_ready())).await {
+        // It was made to be taken back: nothing is owed to it.
+        return common.credit.taken_back(began);
+    }
     let (mut parts, body) = request.into_parts();
     let token = parts.extensions.remove::<Token>();
     let body = Source::http2(body);
@@ -179,7 +223,7 @@ async fn stream(taken: &mut Option<Taken>) {
     let answer = Answer::http2(respond, parts.method == Method::HEAD, reader);
     let Party { worker, workload, direction, peer, fixed, port, proxy } = party;
     let mut call = Call::new(worker, workload, (direction, peer), body, answer);
-    let stored = spare.borrow_mut().pop();
+    let stored = common.spare.borrow_mut().pop();
     let mut record = match stored {
         Some(storage) => call.reuse(storage),
         None => call.record(Protocol::Http2),
@@ -207,11 +251,11 @@ async fn stream(taken: &mut Option<Taken>) {
         None => Wish::Answer { framing: framing(&call.body, asked.length), expects_continue: false },
     };
     request::serve(&mut call, &mut record).await;
-    // Another proxy carries the requests of many, who must not pay for one that floods: it turns that one away itself.
-    if proxy.is_none() && call.answer.is_aborted() && record.reason.is_none() {
-        credit.taken_back(began);
+    if call.answer.is_aborted() && record.reason.is_none() {
+        common.credit.taken_back(began);
     }
-    let mut spare = spare.borrow_mut();
+    common.credit.ended();
+    let mut spare = common.spare.borrow_mut();
     if spare.len() < SPARE {
         spare.push(call.retire(record));
     }

@@ -2,7 +2,7 @@
 //! Used by bodies, heads and tunnels; knows nothing of what the bytes mean.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll, ready},
@@ -19,6 +19,10 @@ use tokio::{
 
 /// Written at once at the latest when so much waits: a socket buffer takes it in one call.
 const FULL: usize = 64 * 1024;
+/// When more connections than these gather so much, most of them wait for peers that do not read: the others are written sooner,
+const GATHERING: usize = 64;
+/// when so much waits.
+const LITTLE: usize = 16 * 1024;
 /// Buffers larger than this are not kept for the next message.
 const KEPT: usize = 8 * 1024;
 /// Spare buffers that a worker keeps.
@@ -28,12 +32,36 @@ const AHEAD: usize = 64 * 1024;
 
 thread_local! {
     static BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    /// Connections that gather much.
+    static GATHER: Cell<usize> = const { Cell::new(0) };
+}
+
+/// One of the connections that gather much.
+#[derive(Debug)]
+struct Gathering;
+
+impl Gathering {
+    fn begin() -> Option<Self> {
+        (GATHER.get() < GATHERING).then(|| {
+            GATHER.set(GATHER.get() + 1);
+            Self
+        })
+    }
+}
+
+impl Drop for Gathering {
+    fn drop(&mut self) {
+        GATHER.set(GATHER.get() - 1);
+    }
 }
 
 /// Takes a connection apart.
 pub(crate) fn halves(stream: TcpStream) -> (Input, Output) {
     let (read, write) = stream.into_split();
-    (Input { half: read, buffer: Buffer::default() }, Output { half: Some(write), pending: Vec::new(), written: 0, left: false })
+    (
+        Input { half: read, buffer: Buffer::default() },
+        Output { half: Some(write), pending: Vec::new(), written: 0, left: false, gathering: None },
+    )
 }
 
 /// Puts a connection together again, for one who reads and writes by himself; `None` when it was reset.
@@ -57,6 +85,10 @@ impl AsyncRead for Rejoined {
         let count = self.ahead.data().len().min(into.remaining());
         into.put_slice(&self.ahead.data()[..count]);
         self.ahead.consume(count);
+        if self.ahead.is_empty() {
+            // It is never filled again.
+            self.ahead = Buffer::default();
+        }
         Poll::Ready(Ok(()))
     }
 }
@@ -177,6 +209,7 @@ pub(crate) struct Output {
     written: usize,
     /// Whether a byte left since `begin`.
     left: bool,
+    gathering: Option<Gathering>,
 }
 
 impl Output {
@@ -202,14 +235,18 @@ impl Output {
         !self.pending.is_empty()
     }
 
-    pub(crate) fn is_full(&self) -> bool {
-        self.pending.len() >= FULL
+    pub(crate) fn is_full(&mut self) -> bool {
+        if self.pending.len() >= LITTLE && self.gathering.is_none() {
+            self.gathering = Gathering::begin();
+        }
+        self.pending.len() >= if self.gathering.is_some() { FULL } else { LITTLE }
     }
 
     /// Forgets what was not written: another answer takes its place.
     pub(crate) fn discard(&mut self) {
         self.pending.clear();
         self.written = 0;
+        self.gathering = None;
     }
 
     /// Writes all that waits.
@@ -222,6 +259,7 @@ impl Output {
             }
         }
         self.written = 0;
+        self.gathering = None;
         let mut done = std::mem::take(&mut self.pending);
         if done.capacity() > 0 && done.capacity() <= KEPT {
             done.clear();

@@ -39,6 +39,7 @@ mod tunnel;
 mod upstream;
 mod verdict;
 mod websocket;
+mod windows;
 mod worker;
 
 pub use shared::{ConnectionInfo, Connections, Drain, Listening, Shared};

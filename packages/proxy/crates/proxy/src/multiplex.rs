@@ -5,6 +5,7 @@ use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
     net::SocketAddr,
+    pin::Pin,
     rc::Rc,
     sync::Arc,
     time::Duration,
@@ -23,14 +24,25 @@ use tokio::{
 
 use crate::{
     failed::Failed,
-    http2::{CONNECTION_WINDOW, FRAME, SMALL_FRAME, STREAM_WINDOW, STREAMS},
+    flood::{Credit, Of, Watched},
+    http2::{FRAME, SMALL_FRAME, STREAMS},
     shared::Entry,
+    windows::{self, Counted, Streams, Window},
 };
 
 /// While requests wait, the peer is asked this often whether it is still there, and given as long to answer.
 const PING_EVERY: Duration = Duration::from_secs(10);
+/// Connections to one place at a time: with all their streams in use, a request waits for one.
+const CONNECTIONS: usize = 16;
 /// A connection without requests is closed after this.
 const LONGEST_IDLE: Duration = Duration::from_secs(3600);
+
+/// Requests that were taken back and whose answers may still be on their way. An answer to one that is forgotten counts as a mistake of the peer,
+const TAKEN_BACK: usize = 8192;
+/// and so long it may be on its way.
+const REMEMBERED: Duration = Duration::from_secs(10);
+/// After so many mistakes in the life of a connection it is closed, with the requests of everybody.
+const FORGOTTEN: usize = 1 << 16;
 
 /// Who calls whom, where.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -59,12 +71,15 @@ pub(crate) struct Proof {
 
 /// All connections of a worker.
 #[derive(Debug, Default)]
-pub(crate) struct Connections(RefCell<Map<Key, Rc<Slot>>>);
+pub(crate) struct Connections {
+    places: RefCell<Map<Key, Rc<Slot>>>,
+    streams: Streams,
+}
 
-/// The place of a connection.
+/// The place of a connection, and of more when it has as many streams as its peer allows.
 #[derive(Debug, Default)]
 struct Slot {
-    live: RefCell<Option<Live>>,
+    live: RefCell<Vec<Live>>,
     /// Held while dialling, so that those who come meanwhile wait for the same connection.
     dialling: Mutex<()>,
 }
@@ -75,6 +90,7 @@ pub(crate) struct Live {
     sender: SendRequest<Bytes>,
     proof: Proof,
     state: Rc<State>,
+    streams: Streams,
 }
 
 /// What a connection's task, its requests and its place share.
@@ -96,11 +112,14 @@ pub(crate) struct Stream {
 
 /// A request under way on a connection.
 #[derive(Debug)]
-pub(crate) struct Busy(Rc<State>);
+pub(crate) struct Busy {
+    state: Rc<State>,
+    _counted: Counted,
+}
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.busy.set(self.0.busy.get() - 1);
+        self.state.busy.set(self.state.busy.get() - 1);
     }
 }
 
@@ -118,15 +137,15 @@ pub(crate) enum Unopened {
 impl Connections {
     /// Forgets the places of connections that ended.
     pub(crate) fn sweep(&self) {
-        self.0
+        self.places
             .borrow_mut()
-            .retain(|_, slot| slot.live.borrow().as_ref().is_some_and(|live| !live.state.ended.get()) || slot.dialling.try_lock().is_err());
+            .retain(|_, slot| slot.live.borrow().iter().any(|live| !live.state.ended.get()) || slot.dialling.try_lock().is_err());
     }
 
     /// Closes all as soon as their requests have ended.
     pub(crate) fn clear(&self) {
-        for (_, slot) in self.0.borrow_mut().drain() {
-            *slot.live.borrow_mut() = None;
+        for (_, slot) in self.places.borrow_mut().drain() {
+            slot.live.borrow_mut().clear();
         }
     }
 
@@ -135,7 +154,7 @@ impl Connections {
     where
         F: Future<Output = Result<Live, Failed>>,
     {
-        let slot = self.0.borrow_mut().entry(key).or_default().clone();
+        let slot = self.places.borrow_mut().entry(key).or_default().clone();
         if let Some(stream) = slot.ready(proof).await {
             return Ok(stream);
         }
@@ -145,7 +164,7 @@ impl Connections {
                 return Ok(stream);
             }
             let live = dial().await.map_err(Unopened::Failed)?;
-            *slot.live.borrow_mut() = Some(live.clone());
+            slot.live.borrow_mut().push(live.clone());
             live.stream().await.map_err(Unopened::Ended)
         };
         // Boxed: dialling is rare and large, and every request would carry room for it.
@@ -154,69 +173,92 @@ impl Connections {
 }
 
 impl Slot {
-    /// The live connection when it may still be used. One of another proof is left to its last requests.
+    /// A live connection that may still be used and has room. Those of another proof are left to their last requests.
     async fn ready(&self, proof: &Proof) -> Option<Stream> {
-        let live = self.live.borrow().clone()?;
-        if live.proof == *proof
-            && let Ok(stream) = live.clone().stream().await
-        {
-            return Some(stream);
+        loop {
+            let live = {
+                let mut all = self.live.borrow_mut();
+                all.retain(|live| live.proof == *proof && !live.state.ended.get());
+                let most = all.len() >= CONNECTIONS;
+                all.iter().find(|live| live.has_room()).or_else(|| all.last().filter(|_| most)).cloned()?
+            };
+            if let Ok(stream) = live.clone().stream().await {
+                return Some(stream);
+            }
+            self.live.borrow_mut().retain(|other| !Rc::ptr_eq(&other.state, &live.state));
         }
-        // Somebody else may have dialled meanwhile: only the one that was looked at is put away.
-        let mut current = self.live.borrow_mut();
-        if current.as_ref().is_some_and(|current| Rc::ptr_eq(&current.state, &live.state)) {
-            *current = None;
-        }
-        None
     }
 }
 
 impl Live {
     /// Begins to speak HTTP/2 and waits until the far end answers: only then has it accepted our certificate and told its settings.
-    pub(crate) async fn begin<S>(stream: S, proof: Proof) -> Result<Self, h2::Error>
+    /// `head_bytes`: what a head of an answer may hold.
+    pub(crate) async fn begin<S>(stream: S, proof: Proof, all: &Connections, head_bytes: usize) -> Result<Self, h2::Error>
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
-        Self::vouched(stream, proof, std::future::pending()).await
+        Self::vouched(stream, proof, (all, head_bytes), std::future::pending()).await
     }
 
     /// The same, cut with all that is under way when the far end is `distrusted`.
-    pub(crate) async fn vouched<S>(stream: S, proof: Proof, distrusted: impl Future<Output = ()> + 'static) -> Result<Self, h2::Error>
+    pub(crate) async fn vouched<S>(
+        stream: S,
+        proof: Proof,
+        (all, head_bytes): (&Connections, usize),
+        distrusted: impl Future<Output = ()> + 'static,
+    ) -> Result<Self, h2::Error>
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
+        let streams = all.streams.clone();
+        let (window, credit) = (Window::new(&streams), Credit::new(Of::Server));
         let (sender, mut connection) = Builder::new()
-            .initial_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
+            .initial_window_size(window.size())
+            .initial_connection_window_size(windows::CONNECTION)
             .max_frame_size(if proof.identity.is_some() { FRAME } else { SMALL_FRAME })
+            .max_send_buffer_size(windows::unsent(true))
             .initial_max_send_streams(STREAMS as usize)
+            .max_concurrent_reset_streams(TAKEN_BACK)
+            .reset_stream_duration(REMEMBERED)
+            .max_local_error_reset_streams(Some(FORGOTTEN))
             .enable_push(false)
+            .max_header_list_size(u32::try_from(2 * head_bytes).unwrap_or(u32::MAX))
             .data_frame_budget(crate::http2::SMALL_FRAMES)
-            .handshake(stream)
+            .handshake(Watched::new(stream, credit.clone()))
             .await?;
         let mut pings = connection.ping_pong().expect("taken once");
+        let running = poll_fn(|cx| {
+            credit.next_turn();
+            Pin::new(&mut connection).poll(cx)
+        });
         tokio::select! {
-            ended = &mut connection => return Err(ended.err().unwrap_or_else(|| h2::Reason::NO_ERROR.into())),
+            ended = running => return Err(ended.err().unwrap_or_else(|| h2::Reason::NO_ERROR.into())),
             pong = pings.ping(Ping::opaque()) => { pong?; }
         }
         let state: Rc<State> = Rc::default();
         let ended = {
-            let state = state.clone();
+            let (state, credit) = (state.clone(), credit.clone());
             async move {
                 tokio::select! {
                     () = until_silent(pings, &state.busy) => {}
+                    () = credit.spent() => {}
                     () = distrusted => {}
                 }
             }
         };
-        tokio::task::spawn_local(drive(connection, ended, state.clone()));
-        Ok(Self { sender, proof, state })
+        tokio::task::spawn_local(drive((connection, window), credit, ended, state.clone()));
+        Ok(Self { sender, proof, state, streams })
     }
 
     /// The same, shown in the list of connections.
     pub(crate) fn listed(self, entry: Entry) -> Self {
         self.state.entry.replace((!self.state.ended.get()).then_some(entry));
         self
+    }
+
+    /// Whether its peer allows one more stream.
+    fn has_room(&self) -> bool {
+        self.state.busy.get() < self.sender.current_max_send_streams()
     }
 
     /// Waits until the connection takes one more request.
@@ -226,17 +268,26 @@ impl Live {
             entry.request();
         }
         self.state.busy.set(self.state.busy.get() + 1);
-        Ok(Stream { sender: self.sender, busy: Busy(self.state) })
+        Ok(Stream { sender: self.sender, busy: Busy { state: self.state, _counted: self.streams.one_more() } })
     }
 }
 
 /// Runs a connection to its end; how it ended is known to each of its requests, and to the next through its sender.
-async fn drive<S>(mut connection: Connection<S, Bytes>, ended: impl Future<Output = ()>, state: Rc<State>)
-where
+async fn drive<S>(
+    (mut connection, mut window): (Connection<S, Bytes>, Window),
+    credit: Rc<Credit>,
+    ended: impl Future<Output = ()>,
+    state: Rc<State>,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let running = poll_fn(|cx| {
+        window.keep(|size| connection.set_initial_window_size(size));
+        credit.next_turn();
+        Pin::new(&mut connection).poll(cx)
+    });
     tokio::select! {
-        _ = &mut connection => {}
+        _ = running => {}
         () = ended => {}
     }
     state.ended.set(true);

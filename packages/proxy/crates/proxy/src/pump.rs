@@ -81,6 +81,7 @@ impl Kept {
 /// Counts what is moved as it moves, so that the count holds when the pump is cancelled.
 pub(crate) struct Meter<'c> {
     bytes: Cell<u64>,
+    starved: Cell<bool>,
     flow: Flow,
     /// Is told too, while a tunnel is open.
     onlooker: Option<&'c Onlooker>,
@@ -88,7 +89,7 @@ pub(crate) struct Meter<'c> {
 
 impl<'c> Meter<'c> {
     pub(crate) fn new(flow: Flow, onlooker: Option<&'c Onlooker>) -> Self {
-        Self { bytes: Cell::new(0), flow, onlooker }
+        Self { bytes: Cell::new(0), starved: Cell::new(false), flow, onlooker }
     }
 
     fn add(&self, bytes: usize) {
@@ -96,6 +97,11 @@ impl<'c> Meter<'c> {
         if let Some(onlooker) = self.onlooker {
             onlooker.moved(self.flow, bytes as u64);
         }
+    }
+
+    /// Whether nothing is there to be moved: the source is waited for, not the sink.
+    pub(crate) fn is_starved(&self) -> bool {
+        self.starved.get()
     }
 
     /// All bytes so far.
@@ -113,12 +119,15 @@ pub(crate) async fn pump(source: &mut Source, sink: &mut Sink, kept: Option<&Kep
                 if sink.has_pending() {
                     sink.flush().await.map_err(Stuck::Sink)?;
                 }
+                moved.starved.set(true);
                 // A peer that wants no more of it is noticed also while nothing comes.
-                poll_fn(|cx| match source.poll_step(cx) {
+                let step = poll_fn(|cx| match source.poll_step(cx) {
                     Poll::Ready(step) => Poll::Ready(Ok(step)),
                     Poll::Pending => sink.poll_refused(cx).map(|error| Err(Stuck::Sink(error))),
                 })
-                .await?
+                .await?;
+                moved.starved.set(false);
+                step
             }
         };
         match step.map_err(Stuck::Source)? {

@@ -1,6 +1,6 @@
 //! The caller's half of one try: its body on the way up, and the watch for a caller that leaves. Called by `exchange`, beside the answer.
 
-use std::{cell::Cell, pin::Pin};
+use std::{cell::Cell, pin::Pin, time::Duration};
 
 use bytes::Bytes;
 use plait_http1::Framing;
@@ -14,6 +14,11 @@ use crate::{
     source::{Broken, Source},
 };
 
+/// Of a body whose length was announced, at least
+const LEAST: u64 = 1024;
+/// bytes come within this: who sends less holds a place that others need.
+const SPAN: Duration = Duration::from_secs(60);
+
 /// How the caller's half ended.
 #[derive(Debug)]
 pub(crate) enum Sent {
@@ -23,6 +28,8 @@ pub(crate) enum Sent {
     Refused(Broken),
     /// The caller broke off, or sent what is no body.
     Broken(Broken),
+    /// The caller sends its body too slowly.
+    Slow,
     /// The caller left while it waited.
     Gone,
 }
@@ -68,7 +75,13 @@ pub(crate) async fn send(
     {
         return Sent::Refused(error);
     }
-    match pump(body, sink, Some(kept), &progress.sent).await {
+    let crawls = crawls(wish, &progress.sent);
+    let pumped = tokio::select! {
+        biased;
+        pumped = pump(body, sink, Some(kept), &progress.sent) => pumped,
+        () = crawls => return Sent::Slow,
+    };
+    match pumped {
         Err(Stuck::Source(error)) => return Sent::Broken(error),
         Err(Stuck::Sink(error)) => return Sent::Refused(error),
         Ok(()) => progress.whole.set(true),
@@ -78,6 +91,21 @@ pub(crate) async fn send(
         Some(input) => {
             input.gone().await;
             Sent::Gone
+        }
+    }
+}
+
+/// Resolves when hardly anything comes of a body whose length was announced. One without may be a conversation with long silences; and who is
+/// held back by the upstream is not slow.
+async fn crawls(wish: &Wish, sent: &Meter<'_>) {
+    if !matches!(wish, Wish::Answer { framing: Framing::Length(1..), .. }) {
+        return std::future::pending().await;
+    }
+    loop {
+        let before = sent.get();
+        tokio::time::sleep(SPAN).await;
+        if sent.is_starved() && sent.get() - before < LEAST {
+            return;
         }
     }
 }

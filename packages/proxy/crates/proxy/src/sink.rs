@@ -1,7 +1,10 @@
 //! A body as it leaves, whatever carries it. The counterpart of `source`; moved by `pump`, looks at no byte.
 //! What is not ended is visible to the peer as broken: dropped, the stream is reset and the connection closed by its owner.
 
-use std::task::{Context, Poll};
+use std::{
+    ops::Range,
+    task::{Context, Poll},
+};
 
 use bytes::Bytes;
 use h2::{Reason, SendStream};
@@ -17,6 +20,8 @@ use crate::{
 const COPIED: usize = 16 * 1024;
 /// Pieces for HTTP/2 are gathered up to this size: the largest frame that a peer must take.
 const GATHERED: usize = 16 * 1024;
+/// But not those that are as large as this: a frame of its own is cheaper than a copy.
+const LARGE: usize = 4 * 1024;
 /// A piece up to this size is sent without a look at the window, which costs more than it.
 const SMALL: usize = 1024;
 /// But no more than this without a look: a peer that does not read would have us keep any number of small pieces.
@@ -71,7 +76,7 @@ impl Sink {
     pub(crate) async fn bytes(&mut self, bytes: Bytes, last: bool) -> Result<(), Broken> {
         match self {
             Self::Http1(sink) => sink.piece(&bytes).await,
-            Self::Http2(sink) => sink.send(bytes, last).await,
+            Self::Http2(sink) => sink.send(bytes.len(), |part| bytes.slice(part), last).await,
         }
     }
 
@@ -173,11 +178,11 @@ impl Http2Sink {
     /// A peer keeps books on every frame, and closes the connection of one who sends many that hold little: small pieces are gathered.
     async fn piece(&mut self, source: &Source, last: bool) -> Result<(), Broken> {
         let data = source.data();
-        if self.gathered.len() + data.len() > GATHERED {
+        if data.len() >= LARGE || self.gathered.len() + data.len() > GATHERED {
             self.flush(false).await?;
         }
-        if data.len() > GATHERED || (last && self.gathered.is_empty()) {
-            return self.send(source.bytes(), last).await;
+        if data.len() >= LARGE || (last && self.gathered.is_empty()) {
+            return self.send(data.len(), |part| source.bytes(part), last).await;
         }
         self.gathered.extend_from_slice(data);
         if last { self.flush(true).await } else { Ok(()) }
@@ -189,18 +194,21 @@ impl Http2Sink {
             return Ok(());
         }
         let gathered = std::mem::take(&mut self.gathered);
-        self.send(gathered.into(), last).await
+        let gathered = Bytes::from(gathered);
+        self.send(gathered.len(), |part| gathered.slice(part), last).await
     }
 
-    async fn send(&mut self, mut data: Bytes, last: bool) -> Result<(), Broken> {
+    /// Sends `length` bytes, part by part as the peer takes them: none is copied before.
+    async fn send(&mut self, length: usize, part: impl Fn(Range<usize>) -> Bytes, last: bool) -> Result<(), Broken> {
         self.ended = last;
-        if data.len() <= SMALL && self.unasked + data.len() <= UNASKED {
-            self.unasked += data.len();
-            return Ok(self.stream.send_data(data, last)?);
+        if length <= SMALL && self.unasked + length <= UNASKED {
+            self.unasked += length;
+            return Ok(self.stream.send_data(part(0..length), last)?);
         }
         self.unasked = 0;
-        while !data.is_empty() {
-            self.stream.reserve_capacity(data.len());
+        let mut at = 0;
+        while at < length {
+            self.stream.reserve_capacity(length - at);
             let room = match self.stream.capacity() {
                 0 => match std::future::poll_fn(|cx| self.stream.poll_capacity(cx)).await {
                     Some(room) => room?,
@@ -208,10 +216,10 @@ impl Http2Sink {
                 },
                 room => room,
             };
-            let part = data.split_to(room.min(data.len()));
-            if !part.is_empty() {
-                let end = last && data.is_empty();
-                self.stream.send_data(part, end)?;
+            let end = length.min(at + room);
+            if end > at {
+                self.stream.send_data(part(at..end), last && end == length)?;
+                at = end;
             }
         }
         Ok(())

@@ -3,6 +3,7 @@
 
 use std::{
     io,
+    ops::Range,
     task::{Context, Poll, ready},
 };
 
@@ -85,11 +86,11 @@ impl Source {
         }
     }
 
-    /// The piece, for HTTP/2; copied only when it came another way.
-    pub(crate) fn bytes(&self) -> Bytes {
+    /// A part of the piece, for HTTP/2; copied only when it came another way.
+    pub(crate) fn bytes(&self, part: Range<usize>) -> Bytes {
         match self {
-            Self::Http2(body) => body.piece.clone(),
-            Self::Http1(_) => Bytes::copy_from_slice(self.data()),
+            Self::Http2(body) => body.piece.slice(part),
+            Self::Http1(_) => Bytes::copy_from_slice(&self.data()[part]),
         }
     }
 

@@ -132,7 +132,7 @@ async fn process(worker: &Worker, hop: &Hop) -> Result<Stream, Failed> {
     let proof = Proof { identity: None, trust: 0 };
     let dial = || async {
         let stream = plait_net::connect(hop.address, hop.connect_timeout).await.map_err(|error| refused(hop, &error))?;
-        Live::begin(stream, proof.clone()).await.map_err(|error| {
+        Live::begin(stream, proof.clone(), &worker.connections, worker.limits().head_bytes).await.map_err(|error| {
             let detail = format!("{} does not speak HTTP/2: {error}", hop.address);
             Failed::undelivered(Reject { detail, ..Reject::new(Reason::UpstreamProtocolError, 0) })
         })

@@ -22,7 +22,7 @@ pub use deadline::{DEADLINE, in_time, until};
 pub use message::{Cut, Message};
 pub use metrics::value;
 pub use origin::{Origin, Seen};
-pub use peer::{End, Peer};
+pub use peer::{End, Peer, holds_little};
 pub use port::Port;
 pub use proxy::Proxy;
 pub use stage::{Place, Stage, Way};

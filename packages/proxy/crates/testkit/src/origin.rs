@@ -48,9 +48,19 @@ impl Origin {
         in_time("a connection to the origin", self.listener.accept()).await.unwrap().0.into()
     }
 
+    /// The next connection, however long it takes to come.
+    pub async fn accept_patiently(&self) -> Peer {
+        self.listener.accept().await.unwrap().0.into()
+    }
+
     /// No connection waits.
     pub fn is_untouched(&self) {
-        assert!(SockRef::from(&self.listener).accept().is_err(), "somebody connected");
+        assert!(!self.is_asked(), "somebody connected");
+    }
+
+    /// Whether a connection waits; it is closed.
+    pub fn is_asked(&self) -> bool {
+        SockRef::from(&self.listener).accept().is_ok()
     }
 
     /// From now on it answers each request with `answer`, by itself, until the test ends.

@@ -22,6 +22,16 @@ pub enum End {
     Reset,
 }
 
+/// What the system holds of a connection whose other end does not read: the memory of thousands of sockets is that of the whole machine.
+const LITTLE: usize = 32 * 1024;
+
+/// Has the system hold little of what nobody reads at this end, and of what it cannot send.
+pub fn holds_little(stream: &TcpStream) {
+    let socket = SockRef::from(stream);
+    socket.set_recv_buffer_size(LITTLE).unwrap();
+    socket.set_send_buffer_size(LITTLE).unwrap();
+}
+
 /// One end of a connection. Each read waits at most the deadline.
 #[derive(Debug)]
 pub struct Peer {
@@ -42,6 +52,12 @@ impl Peer {
     pub async fn connect(address: SocketAddr) -> Self {
         let stream = in_time("a connect", TcpStream::connect(address)).await.unwrap_or_else(|error| panic!("{address}: {error}"));
         stream.into()
+    }
+
+    /// As `holds_little` says.
+    pub fn holds_little(self) -> Self {
+        holds_little(&self.stream);
+        self
     }
 
     /// Sends text.
@@ -103,12 +119,17 @@ impl Peer {
     }
 
     /// The next request, however long it takes to come.
-    pub(crate) async fn next_request(&mut self) -> Result<Message, Cut> {
+    pub async fn next_request(&mut self) -> Result<Message, Cut> {
         if self.ahead.is_empty() {
             // How the connection ended, if it did, is found by reading.
             let _ = self.stream.readable().await;
         }
         self.try_message(None).await
+    }
+
+    /// Sends bytes, however long they take to leave.
+    pub async fn send_patiently(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes).await
     }
 
     /// Takes the response to a GET, or one like it; interim ones are responses too.

@@ -112,6 +112,12 @@ impl Proxy {
         }
     }
 
+    /// Turns the clock of its timers forward once, and gives it a moment of real time to see what is due.
+    pub async fn passes(&self, by: Duration) {
+        let _ = self.clock.send(by);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+
     /// As SIGTERM: begins the drain.
     pub fn drain(&self) {
         self.shared.drain.begin();

@@ -33,7 +33,7 @@ fn frames_are_found_however_the_bytes_are_cut() {
 
 #[test]
 fn the_preface_is_no_frame() {
-    let mut watched = Watched::new((), Credit::new());
+    let mut watched = Watched::new((), Credit::new(Of::Application));
     let mut found = Vec::new();
     watched.read.feed(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", |frame| found.push(frame));
     watched.read.feed(&bytes(&[frame(SETTINGS, 0, 6)]), |frame| found.push(frame));
@@ -43,7 +43,7 @@ fn the_preface_is_no_frame() {
 #[tokio::test(start_paused = true)]
 async fn what_carries_nothing_is_spent_and_time_pays_it_back() {
     for (kind, flags, length) in [(SETTINGS, 0, 0), (PING, 0, 8), (WINDOW_UPDATE, 0, 4), (2, 0, 5), (200, 0, 0), (DATA, 0, 0)] {
-        let credit = Credit::new();
+        let credit = Credit::new(Of::Application);
         for _ in 0..MOST {
             credit.came(frame(kind, flags, length));
         }
@@ -68,7 +68,7 @@ async fn what_works_for_its_frames_may_send_them_for_ever() {
         ("a download, each piece acknowledged twice", vec![frame(WINDOW_UPDATE, 0, 4); 2], vec![frame(DATA, 0, 1)]),
         ("empty ends", vec![frame(DATA, END_STREAM, 0)], vec![]),
     ] {
-        let credit = Credit::new();
+        let credit = Credit::new(Of::Application);
         for _ in 0..100 * MOST {
             left.iter().for_each(|frame| credit.left(*frame));
             came.iter().for_each(|frame| credit.came(*frame));
@@ -88,7 +88,7 @@ async fn requests_that_are_taken_back_soon_are_a_flood_when_they_are_most() {
         ("a third", 3, Duration::ZERO, false),
         ("all, after their deadline", 1, SOON, false),
     ] {
-        let credit = Credit::new();
+        let credit = Credit::new(Of::Application);
         for number in 0..2000 {
             let began = credit.request();
             let back = match every {

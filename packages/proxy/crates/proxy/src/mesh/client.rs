@@ -61,7 +61,9 @@ async fn dial(
     let shown = Shown::by_server(stream.get_ref().1, identities);
     let shown = shown.ok_or_else(|| failed(Reason::Internal, "a handshake without certificate".into()))?;
     let distrusted = identities.clone().distrusts(shown);
-    let live = Live::vouched(stream, proof.clone(), distrusted).await.map_err(|error| refused(endpoint, &error))?;
+    let live = Live::vouched(stream, proof.clone(), (&worker.connections, worker.limits().head_bytes), distrusted)
+        .await
+        .map_err(|error| refused(endpoint, &error))?;
     Ok(live.listed(Connections::enter(&worker.shared, info)))
 }
 

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, rc::Rc, sync::Arc, time::SystemTime};
 
 use plait_identity::Accepted;
 use plait_model::{Peer, Workload};
-use plait_telemetry::{Direction, Protocol};
+use plait_telemetry::{Cut, Direction, Protocol};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -21,7 +21,11 @@ use crate::{
 /// under way.
 pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, from: SocketAddr) {
     // Who breaks the handshake is a stranger, and gets no more than the alert of TLS.
-    let Ok(Ok(accepted)) = tokio::time::timeout(HANDSHAKE, worker.shared.identities.accept(ReadAhead::new(stream))).await else { return };
+    let accepted = match tokio::time::timeout(HANDSHAKE, worker.shared.identities.accept(ReadAhead::new(stream))).await {
+        Ok(Ok(accepted)) => accepted,
+        Ok(Err(_)) => return,
+        Err(_) => return worker.shared.telemetry.cut(Direction::Inbound, Cut::SlowHandshake),
+    };
     let Some(workload) = worker.shared.world.load().workloads.get(&*accepted.workload).cloned() else { return };
     let Accepted { mut stream, peer, not_after, shown, .. } = accepted;
     stream.get_mut().1.set_buffer_limit(Some(ENCRYPTED));

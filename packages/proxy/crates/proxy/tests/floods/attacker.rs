@@ -4,10 +4,10 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use plait_identity::Identities;
 use plait_model::SpiffeId;
-use plait_testkit::{DOMAIN, Stage, in_time};
+use plait_testkit::{DOMAIN, Stage, holds_little, in_time};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
 };
 
 pub(crate) const DATA: u8 = 0;
@@ -15,6 +15,7 @@ pub(crate) const HEADERS: u8 = 1;
 pub(crate) const PRIORITY: u8 = 2;
 pub(crate) const RST_STREAM: u8 = 3;
 pub(crate) const SETTINGS: u8 = 4;
+pub(crate) const PUSH_PROMISE: u8 = 5;
 pub(crate) const PING: u8 = 6;
 pub(crate) const GOAWAY: u8 = 7;
 pub(crate) const WINDOW_UPDATE: u8 = 8;
@@ -74,6 +75,7 @@ impl Target {
     async fn stream(&self) -> Box<dyn Stream> {
         let tcp = in_time("a connect", TcpStream::connect(self.address)).await.unwrap();
         tcp.set_nodelay(true).unwrap();
+        holds_little(&tcp);
         if self.door == Door::Outbound {
             return Box::new(tcp);
         }
@@ -113,6 +115,18 @@ impl Attacker {
         start.extend(frame(SETTINGS, ACK, 0, b""));
         attacker.send(&start).await.unwrap();
         attacker
+    }
+
+    /// The other side: takes the connection of one who asks, with its preface.
+    pub(crate) async fn accept(listener: &TcpListener) -> Self {
+        let mut tcp = in_time("a connection", listener.accept()).await.unwrap().0;
+        tcp.set_nodelay(true).unwrap();
+        let mut preface = [0; 24];
+        in_time("a preface", tcp.read_exact(&mut preface)).await.unwrap();
+        let (reader, writer) = tokio::io::split(Box::new(tcp) as Box<dyn Stream>);
+        let mut server = Self { reader, writer, ahead: Vec::new(), door: Door::Outbound, port: 0 };
+        server.send(&[frame(SETTINGS, 0, 0, b""), frame(SETTINGS, ACK, 0, b"")].concat()).await.unwrap();
+        server
     }
 
     pub(crate) async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {

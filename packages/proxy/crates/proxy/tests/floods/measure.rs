@@ -1,19 +1,45 @@
 //! What this process holds and spends: memory, descriptors, and time of the proxies' threads.
+#![allow(unsafe_code)] // counting what is held means being the allocator
 
 use std::{
+    alloc::{GlobalAlloc, Layout, System},
     fs,
-    sync::Arc,
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
-    thread,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
     time::Duration,
 };
 
-/// Resident memory in bytes.
-pub(crate) fn resident() -> usize {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
+/// Counts bytes: what the system counts depends on what an allocator keeps for later, and on what came before.
+struct Counting;
+
+static HELD: AtomicUsize = AtomicUsize::new(0);
+static MOST: AtomicUsize = AtomicUsize::new(0);
+
+impl Counting {
+    fn more(size: usize) {
+        MOST.fetch_max(HELD.fetch_add(size, Relaxed) + size, Relaxed);
+    }
 }
+
+// SAFETY: everything is passed on to the system's allocator, which keeps the contract; the counters are atomics.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        Self::more(layout.size());
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        Self::more(layout.size());
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        HELD.fetch_sub(layout.size(), Relaxed);
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 /// Open descriptors.
 pub(crate) fn descriptors() -> usize {
@@ -28,34 +54,20 @@ pub(crate) fn run_time(name: &str) -> Duration {
     Duration::from_nanos(nanos.sum())
 }
 
-/// Watches memory from a thread of its own.
+/// Watches memory, for one scene at a time.
 pub(crate) struct Peak {
     before: usize,
-    most: Arc<AtomicUsize>,
-    done: Arc<AtomicBool>,
 }
 
 impl Peak {
     pub(crate) fn watch() -> Self {
-        let (most, done) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-        let (seen, ended) = (most.clone(), done.clone());
-        thread::spawn(move || {
-            while !ended.load(Relaxed) {
-                seen.fetch_max(resident(), Relaxed);
-                thread::sleep(Duration::from_millis(5));
-            }
-        });
-        Self { before: resident(), most, done }
+        let before = HELD.load(Relaxed);
+        MOST.store(before, Relaxed);
+        Self { before }
     }
 
     /// How much more it was at its peak than at the beginning.
     pub(crate) fn growth(&self) -> usize {
-        self.most.load(Relaxed).max(resident()).saturating_sub(self.before)
-    }
-}
-
-impl Drop for Peak {
-    fn drop(&mut self) {
-        self.done.store(true, Relaxed);
+        MOST.load(Relaxed).saturating_sub(self.before)
     }
 }

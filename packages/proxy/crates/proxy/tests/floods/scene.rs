@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     pin::Pin,
+    process::Command,
     sync::OnceLock,
     time::{Duration, Instant},
 };
@@ -22,9 +23,9 @@ pub(crate) const PROMPTLY: Duration = Duration::from_secs(1);
 /// Calls of the neighbour in each measurement.
 const CALLS: usize = 300;
 /// The neighbour's p99 may be so many times that of before,
-const SLOWER: u32 = 2;
+pub(crate) const SLOWER: u32 = 2;
 /// and this much more, which is noise of a machine with two cores that also attacks.
-const NOISE: Duration = Duration::from_millis(15);
+pub(crate) const NOISE: Duration = Duration::from_millis(15);
 
 /// Scenes in which the neighbour may be slowed down by something else.
 const SCENES: usize = 3;
@@ -36,12 +37,23 @@ pub(crate) async fn alone() -> MutexGuard<'static, ()> {
     ALONE.get_or_init(Mutex::default).lock().await
 }
 
+/// Lets this process open as many descriptors as thousands of connections need, each with both ends here.
+pub(crate) fn many_descriptors() {
+    let (process, most) = (format!("--pid={}", std::process::id()), "--nofile=16384:");
+    assert!(Command::new("prlimit").args([&*process, most]).status().unwrap().success());
+}
+
 /// An attack, told in one connection.
 pub(crate) type Attack = fn(Attacker) -> Pin<Box<dyn Future<Output = End> + Send>>;
 
 /// A mesh that answers.
 pub(crate) async fn stage() -> Stage {
-    let stage = Stage::new(Way::Pair).await;
+    stage_of(Way::Pair).await
+}
+
+/// The same, with calls that travel that way.
+pub(crate) async fn stage_of(way: Way) -> Stage {
+    let stage = Stage::new(way).await;
     stage.origin("reviews-1").answers(|_| "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_owned());
     // What is made at first use is no leak.
     calls(stage.outbound.address, 20).await;
@@ -63,7 +75,7 @@ pub(crate) async fn calls(place: SocketAddr, count: usize) -> Duration {
 }
 
 /// Runs `work` beside the test, whose own thread serves the origin.
-async fn on_a_thread<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+pub(crate) async fn on_a_thread<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
     let run = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work);
     tokio::task::spawn_blocking(run).await.unwrap()
 }
@@ -106,13 +118,16 @@ pub(crate) async fn endure(name: &str, door: Door, times: usize, attack: Attack)
 
 /// Descriptors are as before, no panic happened, and a drain finds nothing under way.
 pub(crate) async fn nothing_is_left(stage: &Stage, held: usize) {
-    let far = stage.far.as_ref().unwrap();
-    for proxy in [&stage.web, far] {
+    let proxies: Vec<_> = [Some(&stage.web), stage.far.as_ref()].into_iter().flatten().collect();
+    for proxy in &proxies {
         assert_eq!(proxy.metric("plait_panics_total", &[]), 0.0);
         proxy.drain();
     }
-    stage.web.is_drained().await;
-    far.is_drained().await;
-    assert_eq!(stage.web.shared.connections.list().len() + far.shared.connections.list().len(), 0);
+    for proxy in &proxies {
+        proxy.is_drained().await;
+    }
+    for proxy in &proxies {
+        assert_eq!(proxy.shared.connections.list().len(), 0);
+    }
     until("descriptors are given back", || (descriptors() <= held).then_some(())).await;
 }

@@ -27,3 +27,4 @@ mod streams;
 mod targets;
 mod timeouts;
 mod upgrades;
+mod vanished;
