@@ -181,6 +181,20 @@ async fn a_check_that_a_policy_refuses_says_nothing_of_the_endpoint() {
 }
 
 #[tokio::test]
+async fn an_answer_without_end_costs_a_check_no_more_than_its_beginning() {
+    for way in Way::ALL {
+        let stage = stage(way, ("reviews", 80, 1), checks(ready(), 50)).await;
+        // As much as is read of an answer, and nothing after it.
+        let endless = format!("HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\n{}", "x".repeat(100_000));
+        let whole = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+        let _seen = stage.origin("reviews-1").answers(move |request| if is_check(request) { endless.clone() } else { whole.into() });
+        statuses(&stage, 1).await;
+        until("checks that pass", || (stage.web.metric(CHECKS, &["outcome=\"passed\""]) >= 5.0).then_some(())).await;
+        assert_eq!(stage.web.metric(CHECKS, &["outcome=\"failed\""]), 0.0, "{way:?}");
+    }
+}
+
+#[tokio::test]
 async fn checks_wait_for_one_another_and_never_hold_up_a_request() {
     // Many places, and one process for all of them: its checks are never answered.
     const MOST: usize = 64;
