@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -51,10 +52,11 @@ spec:
 
 
 def test_a_process_that_hangs_is_passed_over_until_it_answers_its_checks(own_shop: Shop) -> None:
-    words = ("explain", "GET", "http://stock/", "--from", "web-1")
+    question = "/explain?from=shop/web-1&method=GET&url=http://stock/"
 
     def standing() -> dict[str, list[str]]:
-        return {place["workload"]: place["standing"] for place in own_shop.ask(*words)["endpoints"]}
+        places = own_shop.admin("web-1", question).json()["endpoints"]
+        return {place["workload"]: place["standing"] for place in places}
 
     def said(workload: str, word: str) -> bool:
         return any(word in one for one in standing()[workload])
@@ -68,16 +70,41 @@ def test_a_process_that_hangs_is_passed_over_until_it_answers_its_checks(own_sho
     hung.send_signal(signal.SIGSTOP)
     try:
         # The kernel still takes its connections: nobody but who asks it something can tell.
-        until(lambda: said("shop/stock-1", "fails its health checks: it took longer than 2s"), "it fails its checks")
-        told = own_shop.plait(*words, "--state", str(own_shop.state)).stdout
+        until(lambda: said("shop/stock-1", "fails its health checks: it took longer than 2s"), "it fails them", 60)
+        told = own_shop.plait("explain", "GET", "http://stock/", "-f", "web-1", "--state", str(own_shop.state)).stdout
         assert "! fails its health checks: it took longer than 2s" in told, told
         answers = [ask(port, "http://stock/") for _ in range(10)]
         assert {(answer.status, answer.json()["name"]) for answer in answers} == {(200, "stock-2")}
     finally:
         hung.send_signal(signal.SIGCONT)
-    until(lambda: said("shop/stock-1", "slow start"), "it is back, and starts slowly")
-    until(lambda: not any(standing().values()), "it has its whole share")
+    until(lambda: said("shop/stock-1", "slow start"), "it is back, and starts slowly", 60)
+    until(lambda: not any(standing().values()), "it has its whole share", 60)
     assert {ask(port, "http://stock/").json()["name"] for _ in range(10)} == {"stock-1", "stock-2"}
+
+
+EJECTION = """
+apiVersion: plait.dev/v1alpha1
+kind: TrafficPolicy
+metadata: {name: stock, namespace: shop}
+spec:
+  targetRefs: [{group: "", kind: Service, name: stock}]
+  outlierDetection: {consecutiveFailures: 1, baseEjection: 5m}
+"""
+
+
+def test_who_is_ejected_and_for_how_long_is_told(own_shop: Shop) -> None:
+    before = own_shop.generation()
+    own_shop.write("ejection.yaml", EJECTION)
+    until(lambda: own_shop.generation() > before and own_shop.current(), "ejection is in force")
+    port = own_shop.ports["web_out"]
+    assert ask(port, "http://stock/flaky/1/once").status == 503
+    left = {ask(port, "http://stock/").json()["name"] for _ in range(10)}
+    assert len(left) == 1
+    places = own_shop.ask("explain", "GET", "http://stock/", "--from", "web-1")["endpoints"]
+    standing = {place["workload"].removeprefix("shop/"): place["standing"] for place in places}
+    assert standing.pop(*left) == []
+    ((told,),) = standing.values()
+    assert re.fullmatch(r"ejected for bad answers, for 2\d\d(\.\d+)?s more", told), told
 
 
 def test_a_sidecar_that_is_told_to_end_finishes_what_it_has(own_shop: Shop) -> None:
