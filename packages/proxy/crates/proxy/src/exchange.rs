@@ -4,6 +4,7 @@
 use std::{pin::pin, rc::Rc, time::Duration};
 
 use plait_decide::{retry::Ended, rewrite};
+use plait_http1::Framing;
 use plait_model::{Reason, ResponseHead};
 use plait_telemetry::Outcome;
 
@@ -25,6 +26,8 @@ use crate::{
 
 /// An open tunnel or upgrade through which nothing moves is closed after this.
 const IDLE_TUNNEL: Duration = Duration::from_secs(3600);
+/// A body of HTTP/2 that is all there may lack its end alone, which is a frame of its own. It is on its way, and comes within this.
+const ITS_END: Duration = Duration::from_secs(1);
 
 /// The upstream's half.
 struct Down<'c> {
@@ -71,6 +74,10 @@ pub(crate) async fn run(
             }
             down.begin(&response)?;
             down.body(&mut response, &mut up, lost).await?;
+            if up.open && lacks_its_end(down.wish, &progress) {
+                // A stream that we leave now is reset, and its caller may take that for the end of more than its own half.
+                let _ = Box::pin(tokio::time::timeout(ITS_END, up.sending.as_mut())).await;
+            }
             Ok(response)
         };
         brought.await
@@ -232,6 +239,12 @@ impl Down<'_> {
             }
         }
     }
+}
+
+/// Whether all bytes of the caller's half went up, and its end did not come.
+fn lacks_its_end(wish: &Wish, progress: &Progress<'_>) -> bool {
+    let all = matches!(wish, Wish::Answer { framing: Framing::Length(length), .. } if *length == progress.sent.get());
+    all && !progress.whole.get()
 }
 
 /// Resolves when nothing moved through an open tunnel for long; never for an answer.

@@ -31,9 +31,9 @@ pub(crate) const IDLE: Duration = Duration::from_secs(3600);
 /// A connection that is idle when the proxy stops is closed after this: its caller may have sent a request before it could know.
 const CROSSING: Duration = Duration::from_secs(1);
 /// What a caller still sends is read this long before the connection closes, so that the answer is not lost to a reset.
-const LINGER: Duration = Duration::from_secs(1);
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
 /// And so much of it.
-const LINGER_BYTES: usize = 256 * 1024;
+pub(crate) const LINGER_BYTES: usize = 256 * 1024;
 
 /// What ended the wait for a head.
 enum Head {

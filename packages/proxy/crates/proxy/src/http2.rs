@@ -20,11 +20,11 @@ use crate::{
     call::{Call, Storage, Wish},
     flood::{Credit, Of, Watched},
     heads::{HeadError, Http2Asked, from_http2, other_protocol},
-    http1::{HEAD, IDLE},
+    http1::{HEAD, IDLE, LINGER, LINGER_BYTES},
     reject::{self, Reject},
     request,
     shared::Entry,
-    source::Source,
+    source::{Source, Step},
     websocket,
     windows::{self, Streams, Window},
     worker::Worker,
@@ -254,11 +254,31 @@ async fn stream(taken: &mut Option<Taken>) {
     if call.answer.is_aborted() && record.reason.is_none() {
         common.credit.taken_back(began);
     }
+    if proxy.is_none() {
+        linger(&mut call).await;
+    }
     common.credit.ended();
     let mut spare = common.spare.borrow_mut();
     if spare.len() < SPARE {
         spare.push(call.retire(record));
     }
+}
+
+/// Reads what a caller still sends, for a moment: a stream that we leave before its end is reset, and many an application takes that for the
+/// loss of its answer, which is complete.
+async fn linger(call: &mut Call) {
+    if call.answer.is_aborted() || call.body.is_over() {
+        return;
+    }
+    let reading = async {
+        let mut left = LINGER_BYTES;
+        while left > 0 && matches!(poll_fn(|cx| call.body.poll_step(cx)).await, Ok(Step::Data)) {
+            left = left.saturating_sub(call.body.data().len());
+            call.body.consume();
+        }
+    };
+    // Boxed: it is rare, and every stream would carry room for it.
+    let _ = Box::pin(tokio::time::timeout(LINGER, reading)).await;
 }
 
 fn asked(parts: &mut http::request::Parts, tunnel: bool, from_proxy: bool, call: &mut Call) -> Result<Http2Asked, HeadError> {
