@@ -7,5 +7,5 @@ mod listener;
 mod peek;
 
 pub use buffer::Buffer;
-pub use listener::{connect, listen, reset_when_closed};
+pub use listener::{connect, listen, notice_vanished, reset_when_closed};
 pub use peek::first_byte;

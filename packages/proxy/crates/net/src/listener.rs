@@ -43,6 +43,17 @@ pub async fn connect(address: SocketAddr, limit: Duration) -> io::Result<TcpStre
     Ok(stream)
 }
 
+/// What was sent is acknowledged by then, or its reader's machine is gone.
+const VANISHED: Duration = Duration::from_secs(20);
+
+/// Breaks the connection when its peer's machine does not answer any more, also while something waits to be acknowledged: else it would be kept
+/// for a quarter of an hour. For peers on other machines.
+pub fn notice_vanished(stream: &TcpStream) -> io::Result<()> {
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&keepalive())?;
+    socket.set_tcp_user_timeout(Some(VANISHED))
+}
+
 /// Lets the peer see a reset instead of an end when the connection is closed. What waits to be sent is lost.
 pub fn reset_when_closed(stream: &TcpStream) {
     // It fails only for a socket that is closed already.

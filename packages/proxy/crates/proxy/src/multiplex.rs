@@ -30,7 +30,7 @@ use crate::{
     windows::{self, Counted, Streams, Window},
 };
 
-/// While requests wait, the peer is asked this often whether it is still there, and given as long to answer.
+/// While there are requests, the peer is asked this often whether it is still there, and given as long to answer.
 const PING_EVERY: Duration = Duration::from_secs(10);
 /// Connections to one place at a time: with all their streams in use, a request waits for one.
 const CONNECTIONS: usize = 16;
@@ -98,6 +98,8 @@ pub(crate) struct Live {
 struct State {
     /// Requests under way.
     busy: Cell<usize>,
+    /// There was a request since the peer was asked last.
+    used: Cell<bool>,
     ended: Cell<bool>,
     /// In the list of connections, while it lives.
     entry: RefCell<Option<Entry>>,
@@ -240,7 +242,7 @@ impl Live {
             let (state, credit) = (state.clone(), credit.clone());
             async move {
                 tokio::select! {
-                    () = until_silent(pings, &state.busy) => {}
+                    () = until_silent(pings, &state) => {}
                     () = credit.spent() => {}
                     () = distrusted => {}
                 }
@@ -268,6 +270,7 @@ impl Live {
             entry.request();
         }
         self.state.busy.set(self.state.busy.get() + 1);
+        self.state.used.set(true);
         Ok(Stream { sender: self.sender, busy: Busy { state: self.state, _counted: self.streams.one_more() } })
     }
 }
@@ -295,12 +298,13 @@ async fn drive<S>(
 }
 
 /// Resolves when the peer no longer answers, or when nobody used the connection for long.
-async fn until_silent(mut pings: PingPong, busy: &Cell<usize>) {
+async fn until_silent(mut pings: PingPong, state: &State) {
     let mut idle = Duration::ZERO;
     while idle < LONGEST_IDLE {
         tokio::time::sleep(PING_EVERY).await;
-        if busy.get() == 0 {
-            // An idle peer is not asked: when it is needed again, the request finds out.
+        // Also after requests that have ended: it may be that they waited in vain, and that the next one would.
+        if !state.used.replace(state.busy.get() > 0) {
+            // An idle peer is not asked.
             idle += PING_EVERY;
             continue;
         }
@@ -308,5 +312,46 @@ async fn until_silent(mut pings: PingPong, busy: &Cell<usize>) {
         if !matches!(tokio::time::timeout(PING_EVERY, pings.ping(Ping::opaque())).await, Ok(Ok(_))) {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{sync::oneshot, task::LocalSet};
+
+    use super::*;
+
+    /// A connection whose peer says nothing after its handshake.
+    async fn silent() -> Live {
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let (stop, stopped) = oneshot::channel::<()>();
+        tokio::task::spawn_local(async move {
+            let mut peer = h2::server::handshake(far).await.unwrap();
+            tokio::select! {
+                _ = peer.accept() => {}
+                _ = stopped => {}
+            }
+            // It stays open.
+            std::future::pending::<()>().await;
+        });
+        let live = Live::begin(near, Proof { identity: None, trust: 0 }, &Connections::default(), 1 << 16).await.unwrap();
+        stop.send(()).unwrap();
+        live
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_peer_is_noticed_by_requests_that_ended_too() {
+        let local = LocalSet::new();
+        let connections = async {
+            for (requests, noticed) in [(0, false), (1, true)] {
+                let live = silent().await;
+                for _ in 0..requests {
+                    drop(live.clone().stream().await.unwrap());
+                }
+                tokio::time::sleep(2 * PING_EVERY + Duration::from_secs(1)).await;
+                assert_eq!(live.state.ended.get(), noticed, "{requests} requests");
+            }
+        };
+        local.run_until(connections).await;
     }
 }

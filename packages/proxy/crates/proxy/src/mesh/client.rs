@@ -41,7 +41,7 @@ async fn dial(
     (expected, proof): (&Arc<SpiffeId>, &Proof),
 ) -> Result<Live, Failed> {
     let stream = TcpStream::connect(endpoint.address).await.map_err(|error| refused(endpoint, &error))?;
-    stream.set_nodelay(true).map_err(|error| refused(endpoint, &error))?;
+    stream.set_nodelay(true).and_then(|()| plait_net::notice_vanished(&stream)).map_err(|error| refused(endpoint, &error))?;
     let secured = worker.shared.identities.connect(&source.key, ReadAhead::new(stream), &endpoint.server_name, expected).await;
     let mut stream = secured.map_err(|error: TlsError| failed(error.reason(), format!("{}: {error}", endpoint.workload)))?;
     stream.get_mut().1.set_buffer_limit(Some(ENCRYPTED));

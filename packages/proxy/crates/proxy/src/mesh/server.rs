@@ -20,6 +20,10 @@ use crate::{
 /// Serves a connection to its end. That of the caller's certificate is for new requests; a root of its that is no longer trusted cuts what is
 /// under way.
 pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, from: SocketAddr) {
+    if plait_net::notice_vanished(&stream).is_err() {
+        // It is gone already.
+        return;
+    }
     // Who breaks the handshake is a stranger, and gets no more than the alert of TLS.
     let accepted = match tokio::time::timeout(HANDSHAKE, worker.shared.identities.accept(ReadAhead::new(stream))).await {
         Ok(Ok(accepted)) => accepted,
