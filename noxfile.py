@@ -13,6 +13,17 @@ from pathlib import Path
 import nox
 
 ROOT = Path(__file__).parent
+SYNC_BENCH = [
+    "uv",
+    "sync",
+    "-q",
+    "--frozen",
+    "--inexact",
+    "--no-install-workspace",
+    "--all-packages",
+    "--group",
+    "bench",
+]
 PYTHON = ["packages/sdk/src", "packages/controlplane/src", "packages/cli/src"]
 nox.options.sessions = ["fmt", "lint", "types", "layers", "proto", "test", "rust", "docs", "wheels"]
 nox.options.default_venv_backend = "none"
@@ -132,8 +143,18 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """The tests on loopback that break a part of a running mesh; `./dev test` runs them too."""
-    run(session, "pytest", "-m", "fault", "integration/standalone", *session.posargs)
+    """What breaks a part of a running mesh; `./dev test` runs a short set. `-- --full` makes the load of a release."""
+    named = any(not word.startswith("-") and Path(word).exists() for word in session.posargs)
+    folders = [] if named else ["integration/standalone", "integration/faults"]
+    run(session, "pytest", "-m", "fault", *folders, *session.posargs)
+
+
+@nox.session
+def faults_compare(session: nox.Session) -> None:
+    """Some of the same faults with Envoy in the place of our sidecars; not among what is gated on."""
+    run(session, *SYNC_BENCH)
+    search = os.pathsep.join(str(ROOT / "integration" / name) for name in ("load", "protocols"))
+    run(session, sys.executable, "integration/faults/compare.py", *session.posargs, env={"PYTHONPATH": search})
 
 
 @nox.session
@@ -164,8 +185,7 @@ def fuzz(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Benchmarks beside nginx, HAProxy and Envoy; `-- --groups hop,pair` runs some of them."""
-    sync = ["uv", "sync", "-q", "--frozen", "--inexact", "--no-install-workspace", "--all-packages", "--group", "bench"]
-    run(session, *sync)
+    run(session, *SYNC_BENCH)
     run(session, "cargo", "build", "-q", "--release", "--locked", "-p", "plait-load")
     run(session, sys.executable, "integration/load/bench.py", *session.posargs)
 

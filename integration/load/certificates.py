@@ -22,7 +22,10 @@ def write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
 
 
 def make(folder: Path, accounts: list[str]) -> bytes:
-    """Writes folder/<account>/{leaf.pem,leaf.key,roots.pem} for each account; returns the root, DER."""
+    """Writes folder/<account>/{leaf.pem,leaf.key,roots.pem} for each account; returns the root, DER.
+
+    An account is of the namespace "bench" unless it is written namespace/account.
+    """
     now = datetime.datetime.now(datetime.UTC)
     root_key = ec.generate_private_key(ec.SECP256R1())
 
@@ -47,9 +50,10 @@ def make(folder: Path, accounts: list[str]) -> bytes:
     pem = root.public_bytes(serialization.Encoding.PEM)
     for account in accounts:
         key = ec.generate_private_key(ec.SECP256R1())
+        namespace, short = account.split("/") if "/" in account else ("bench", account)
         names = [
-            x509.UniformResourceIdentifier(f"spiffe://{DOMAIN}/ns/bench/sa/{account}"),
-            x509.DNSName(f"{account}.bench.{DOMAIN}"),
+            x509.UniformResourceIdentifier(f"spiffe://{DOMAIN}/ns/{namespace}/sa/{short}"),
+            x509.DNSName(f"{short}.{namespace}.{DOMAIN}"),
         ]
         both = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         leaf = (
