@@ -42,6 +42,8 @@ fn backend(algorithm: Algorithm, count: u64) -> Backend {
         port: 80,
         protocol: Protocol::Http,
         hash_table: HashTable::new(algorithm, &endpoints),
+        sessions: None,
+        zones: None,
         endpoints,
         traffic: BackendTraffic { algorithm, ..BackendTraffic::default() },
         state: Arc::default(),

@@ -65,6 +65,8 @@ fn backend(service: &str, port: u16) -> (Arc<str>, Arc<Backend>) {
         port,
         protocol: Protocol::Http,
         hash_table: HashTable::new(Algorithm::Maglev, &endpoints),
+        sessions: None,
+        zones: None,
         endpoints,
         traffic: BackendTraffic {
             algorithm: Algorithm::Maglev,

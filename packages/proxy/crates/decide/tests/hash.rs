@@ -27,6 +27,8 @@ fn backend(algorithm: Algorithm, hash_on: HashOn) -> Backend {
         port: 80,
         protocol: Protocol::Http,
         hash_table: HashTable::new(algorithm, &endpoints),
+        sessions: None,
+        zones: None,
         endpoints,
         traffic: BackendTraffic { algorithm, hash_on, ..BackendTraffic::default() },
         state: Arc::default(),

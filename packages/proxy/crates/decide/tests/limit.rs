@@ -27,6 +27,8 @@ fn backend(most: Option<u32>) -> Backend {
         endpoints: vec![],
         traffic: BackendTraffic { max_requests: most.and_then(NonZeroU32::new), origins: vec![origin], ..BackendTraffic::default() },
         hash_table: None,
+        sessions: None,
+        zones: None,
         state: Arc::default(),
     }
 }

@@ -42,6 +42,8 @@ fn backend(count: u64, outliers: Option<OutlierDetection>) -> Backend {
         endpoints: (0..count).map(endpoint).collect(),
         traffic: BackendTraffic { algorithm: Algorithm::RoundRobin, outliers, ..BackendTraffic::default() },
         hash_table: None,
+        sessions: None,
+        zones: None,
         state: Arc::default(),
     }
 }

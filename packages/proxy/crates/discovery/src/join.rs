@@ -8,7 +8,7 @@ use std::{
 
 use plait_model::{
     Backend, CallTraffic, Destination, DestinationKey, DestinationPort, Filters, HashTable, Map, ObjectRef, PolicyBinding, RouteKind,
-    RouteTable, Rule, SpiffeId, WeightedBackend, Workload,
+    RouteTable, Rule, Sessions, SpiffeId, WeightedBackend, Workload, Zones,
 };
 
 use crate::{
@@ -32,7 +32,7 @@ impl Joined {
         for (name, workload) in &held.workloads {
             let judged_anew = || workload.policies.iter().any(|(policy, _)| touched.policies.contains(policy));
             if touched.mesh || touched.workloads.contains(name) || judged_anew() {
-                match join_workload(held, workload) {
+                match join_workload(held, workload, self.workloads.get(name.as_str())) {
                     Some(joined) => drop(self.workloads.insert(name.as_str().into(), Arc::new(joined))),
                     None => drop(self.workloads.remove(name.as_str())),
                 }
@@ -72,9 +72,19 @@ impl Joined {
             }
             let state = before.map(|before| before.state.clone()).unwrap_or_default();
             let (endpoints, traffic) = (endpoints.to_vec(), content.backend.clone());
-            let hash_table = HashTable::new(traffic.algorithm, &endpoints);
             let (key, service) = (key.clone(), service.into());
-            let backend = Backend { key: key.clone(), service, port: *port, protocol: *protocol, endpoints, traffic, hash_table, state };
+            let backend = Backend {
+                key: key.clone(),
+                service,
+                port: *port,
+                protocol: *protocol,
+                hash_table: HashTable::new(traffic.algorithm, &endpoints),
+                sessions: traffic.sessions.as_ref().map(|_| Sessions::new(&endpoints)),
+                zones: traffic.zone_aware.and_then(|_| Zones::new(traffic.algorithm, &endpoints)),
+                endpoints,
+                traffic,
+                state,
+            };
             self.backends.insert(key, Arc::new(backend));
         }
         self.backends_of.insert(service.to_owned(), keys);
@@ -150,7 +160,7 @@ fn implicit_rule(name: &str, service: &convert::Service, port: u16) -> Rule {
 }
 
 /// `None` before the Mesh has told the trust domain: such a workload cannot be served at all.
-fn join_workload(held: &Held, content: &convert::Workload) -> Option<Workload> {
+fn join_workload(held: &Held, content: &convert::Workload, before: Option<&Arc<Workload>>) -> Option<Workload> {
     let binding =
         |(name, ports): &(String, Vec<u16>)| PolicyBinding { name: name.as_str().into(), policy: held.policy(name), ports: ports.clone() };
     Some(Workload {
@@ -159,7 +169,7 @@ fn join_workload(held: &Held, content: &convert::Workload) -> Option<Workload> {
         name: content.name.as_str().into(),
         identity: Arc::new(SpiffeId::new(&held.mesh.trust_domain, &content.namespace, &content.service_account).ok()?),
         address: content.address,
-        ports: content.model_ports(),
+        ports: content.ports.iter().map(|port| port.joined(before)).collect(),
         inbound: content.inbound,
         outbound: content.outbound,
         binds: content.binds.clone(),

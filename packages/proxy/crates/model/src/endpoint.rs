@@ -11,7 +11,9 @@ use std::{
     time::Duration,
 };
 
-use crate::{HashTable, HealthCheck, HealthState, Origin, Protocol, SpiffeId};
+use crate::{
+    ConnectionLimit, Gate, HashTable, HealthCheck, HealthState, Origin, Protocol, SessionAffinity, Sessions, SpiffeId, ZoneAware, Zones,
+};
 
 /// How an endpoint is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -68,12 +70,18 @@ pub struct BackendTraffic {
     pub hash_on: HashOn,
     /// For so long the share of an endpoint grows that is new, or back; `None` = it is whole at once. Of no meaning where the algorithm hashes.
     pub slow_start: Option<Duration>,
+    /// When endpoints of the caller's zone go first; `None` = never.
+    pub zone_aware: Option<ZoneAware>,
+    /// How a caller comes back to the endpoint that answered it; `None` = not at all.
+    pub sessions: Option<SessionAffinity>,
     /// When an endpoint that answers badly is ejected; `None` = only refused dials pass an endpoint over.
     pub outliers: Option<OutlierDetection>,
     /// Checks that this proxy makes; `None` = none.
     pub health_check: Option<HealthCheck>,
     /// Requests in flight at a time from this proxy; `None` = no limit.
     pub max_requests: Option<NonZeroU32>,
+    /// Connections at a time from this proxy; `None` = no limit.
+    pub connections: Option<ConnectionLimit>,
     /// Longest wait for a connection. Default 5 s.
     pub connect_timeout: Duration,
     /// An idle pooled connection is closed after this. Default 1 h.
@@ -88,9 +96,12 @@ impl Default for BackendTraffic {
             algorithm: Algorithm::default(),
             hash_on: HashOn::default(),
             slow_start: None,
+            zone_aware: None,
+            sessions: None,
             outliers: None,
             health_check: None,
             max_requests: None,
+            connections: None,
             connect_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(3600),
             origins: Vec::new(),
@@ -139,6 +150,10 @@ pub struct Backend {
     pub traffic: BackendTraffic,
     /// Which endpoint a hash belongs to; `None` where the algorithm does not hash.
     pub hash_table: Option<HashTable>,
+    /// Endpoints by what callers know them by; `None` without affinity.
+    pub sessions: Option<Sessions>,
+    /// Endpoints by zone; `None` where zones are not looked at.
+    pub zones: Option<Zones>,
     /// What was learnt about it as a whole; survives snapshots.
     pub state: Arc<BackendState>,
 }
@@ -150,6 +165,8 @@ pub struct BackendState {
     pub turn: AtomicU32,
     /// Requests in flight, counted while there is a limit.
     pub requests: AtomicU32,
+    /// Its connections.
+    pub gate: Arc<Gate>,
     /// When the ejections for bad answers end that are in force, nanoseconds of the caller's clock. Touched when one begins, never by a pick.
     pub ejections: Mutex<Vec<u64>>,
     /// Endpoints that fail their checks or are ejected, as last counted; a pick compares it with `HealthCheck::min_healthy_percent`.

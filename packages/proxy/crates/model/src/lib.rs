@@ -5,6 +5,7 @@
 
 mod cell;
 mod endpoint;
+mod gate;
 mod hash_table;
 mod head;
 mod health;
@@ -17,13 +18,16 @@ mod reason;
 mod route;
 mod route_table;
 mod server_names;
+mod session;
 mod snapshot;
 mod workload;
+mod zones;
 
 pub use cell::{Demand, DiscoveryUnavailable, Lookup, World};
 pub use endpoint::{
     Algorithm, Backend, BackendState, BackendTraffic, Endpoint, EndpointState, HashOn, OutlierDetection, OutlierState, SuccessRate,
 };
+pub use gate::{ConnectionLimit, Crowded, Gate, Place};
 pub use hash_table::{HashTable, StableHash};
 pub use head::{Headers, RequestHead, ResponseHead};
 pub use health::{HealthCheck, HealthState, Probe};
@@ -38,8 +42,10 @@ pub use route::{
     RouteKind, RouteMatch, Rule, UrlRewrite, ValueMatch, WeightedBackend,
 };
 pub use route_table::{Candidate, RouteTable, Specificity};
+pub use session::{Carrier, SessionAffinity, Sessions};
 pub use snapshot::{Destination, DestinationPort, Protocol, Snapshot};
 pub use workload::{Bind, PolicyBinding, Workload, WorkloadPort};
+pub use zones::{Zone, ZoneAware, Zones};
 
 /// A hash map with the data path's hasher: fast, seeded at random per process.
 pub type Map<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;

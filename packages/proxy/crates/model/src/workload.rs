@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::{DestinationKey, Policy, Protocol, SpiffeId};
+use crate::{ConnectionLimit, DestinationKey, Gate, Policy, Protocol, SpiffeId};
 
 /// A process beside the proxy.
 #[derive(Debug)]
@@ -54,6 +54,10 @@ pub struct WorkloadPort {
     pub protocol: Protocol,
     /// "namespace/name" of the Service that selects it, for metrics; may be empty.
     pub service: Arc<str>,
+    /// Connections to it at a time, for all callers together; `None` = no limit.
+    pub connections: Option<ConnectionLimit>,
+    /// Those connections; survives snapshots.
+    pub gate: Arc<Gate>,
 }
 
 /// A local port for one destination.

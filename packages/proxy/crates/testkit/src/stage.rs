@@ -202,6 +202,7 @@ impl Stage {
             port: place.process.address.port().into(),
             protocol: protocol.into(),
             service: key(name),
+            connections: None,
         };
         wire::Workload {
             namespace: "shop".into(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use plait_model::{Backend, BackendTraffic, Endpoint, HashTable, Protocol};
+use plait_model::{Backend, BackendTraffic, Endpoint, HashTable, Protocol, Sessions, Zones};
 
 pub(crate) const SECOND: u64 = 1_000_000_000;
 
@@ -27,6 +27,8 @@ pub(crate) fn backend(traffic: BackendTraffic, count: u64) -> Backend {
         port: 80,
         protocol: Protocol::Http,
         hash_table: HashTable::new(traffic.algorithm, &endpoints),
+        sessions: traffic.sessions.as_ref().map(|_| Sessions::new(&endpoints)),
+        zones: traffic.zone_aware.and_then(|_| Zones::new(traffic.algorithm, &endpoints)),
         endpoints,
         traffic,
         state: Arc::default(),

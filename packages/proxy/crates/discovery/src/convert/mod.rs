@@ -18,7 +18,7 @@ pub(crate) use mesh::mesh;
 pub(crate) use policy::policy;
 pub(crate) use route::{Parent, Route, route};
 pub(crate) use service::{Service, service};
-pub(crate) use workload::{Workload, workload};
+pub(crate) use workload::{Workload, connection_limit, workload};
 
 /// A resource that cannot be right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -2,10 +2,13 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use plait_model::{Algorithm, BackendTraffic, CallTraffic, HashOn, Origin, OutlierDetection, Retries, RetryBudget, SuccessRate};
+use plait_model::{
+    Algorithm, BackendTraffic, CallTraffic, Carrier, HashOn, Origin, OutlierDetection, Retries, RetryBudget, SessionAffinity, SuccessRate,
+    ZoneAware,
+};
 use plait_wire as wire;
 
-use super::{Refused, duration, each, health::health_check, object, percent, port, positive, protocol};
+use super::{Refused, connection_limit, duration, each, health::health_check, object, percent, port, positive, protocol};
 
 /// A Service before routes and endpoints are joined.
 #[derive(Debug)]
@@ -68,16 +71,21 @@ fn backend_traffic(message: wire::BackendTraffic) -> Result<BackendTraffic, Refu
         outlier_detection,
         max_requests,
         health_check: checks,
+        connections,
+        session_affinity,
     } = message;
     let defaults = BackendTraffic::default();
-    let wire::LoadBalancer { algorithm: chosen, hash_on: on, slow_start } = load_balancer.unwrap_or_default();
+    let wire::LoadBalancer { algorithm: chosen, hash_on: on, slow_start, zone_aware } = load_balancer.unwrap_or_default();
     Ok(BackendTraffic {
         algorithm: algorithm(chosen)?,
         hash_on: on.map_or(Ok(HashOn::default()), hash_on)?,
         slow_start: slow_start.map(|window| positive("load_balancer.slow_start", Some(window))).transpose()?,
         outliers: outlier_detection.map(|message| outliers(message).map_err(|refused| refused.within("outlier_detection"))).transpose()?,
         health_check: checks.map(|message| health_check(message).map_err(|refused| refused.within("health_check"))).transpose()?,
+        zone_aware: zone_aware.map(|wire::ZoneAware { min_endpoints }| ZoneAware { min_endpoints }),
+        sessions: session_affinity.map(|message| sessions(message).map_err(|refused| refused.within("session_affinity"))).transpose()?,
         max_requests: NonZeroU32::new(max_requests),
+        connections: connections.map(|limit| connection_limit(limit).map_err(|refused| refused.within("connections"))).transpose()?,
         connect_timeout: connect_timeout.map_or(Ok(defaults.connect_timeout), |value| duration("connect_timeout", value))?,
         idle_timeout: idle_timeout.map_or(Ok(defaults.idle_timeout), |value| duration("idle_timeout", value))?,
         origins: each("origins", origins, origin)?,
@@ -111,6 +119,20 @@ fn hash_on(message: wire::HashOn) -> Result<HashOn, Refused> {
         Some(On::Header(_) | On::Cookie(_)) => refused("a name is absent".into()),
         None => refused("it names nothing to hash".into()),
     }
+}
+
+fn sessions(message: wire::SessionAffinity) -> Result<SessionAffinity, Refused> {
+    use wire::session_affinity::Carrier as Named;
+    let wire::SessionAffinity { carrier, ttl } = message;
+    let carrier = match carrier {
+        Some(Named::Cookie(wire::SessionCookie { name, path })) if !name.is_empty() && path.starts_with('/') => {
+            Carrier::Cookie { name: name.into(), path: path.into() }
+        }
+        Some(Named::Header(name)) if !name.is_empty() => Carrier::Header(name.to_ascii_lowercase().into()),
+        Some(Named::Cookie(_) | Named::Header(_)) => return Err(Refused::new("carrier", "its name or path is malformed")),
+        None => return Err(Refused::new("carrier", "nothing carries the session")),
+    };
+    Ok(SessionAffinity { carrier, ttl: ttl.map(|_| positive("ttl", ttl)).transpose()? })
 }
 
 fn outliers(message: wire::OutlierDetection) -> Result<OutlierDetection, Refused> {

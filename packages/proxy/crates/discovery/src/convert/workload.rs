@@ -1,11 +1,15 @@
 //! Workload. Its policies are joined where all resources are known.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    num::NonZeroU32,
+    sync::Arc,
+};
 
-use plait_model::{Bind, DestinationKey, SpiffeId, WorkloadPort};
+use plait_model::{Bind, ConnectionLimit, DestinationKey, Protocol, SpiffeId, WorkloadPort};
 use plait_wire as wire;
 
-use super::{Refused, address, each, port, protocol};
+use super::{Refused, address, each, object, port, protocol};
 
 /// A workload before its policies are joined.
 #[derive(Debug)]
@@ -14,7 +18,7 @@ pub(crate) struct Workload {
     pub(crate) name: String,
     pub(crate) service_account: String,
     pub(crate) address: IpAddr,
-    pub(crate) ports: Vec<(String, u16, plait_model::Protocol, String)>,
+    pub(crate) ports: Vec<Port>,
     pub(crate) inbound: SocketAddr,
     pub(crate) outbound: Option<SocketAddr>,
     pub(crate) binds: Vec<Bind>,
@@ -23,15 +27,27 @@ pub(crate) struct Workload {
     pub(crate) policies: Vec<(String, Vec<u16>)>,
 }
 
-impl Workload {
-    pub(crate) fn model_ports(&self) -> Vec<WorkloadPort> {
-        let convert = |(name, port, protocol, service): &(String, u16, plait_model::Protocol, String)| WorkloadPort {
-            name: name.as_str().into(),
-            port: *port,
-            protocol: *protocol,
-            service: service.as_str().into(),
-        };
-        self.ports.iter().map(convert).collect()
+/// A port before it is known what was learnt about it.
+#[derive(Debug)]
+pub(crate) struct Port {
+    name: Box<str>,
+    number: u16,
+    protocol: Protocol,
+    service: Arc<str>,
+    connections: Option<ConnectionLimit>,
+}
+
+impl Port {
+    /// Its connections stay counted when its workload changes.
+    pub(crate) fn joined(&self, before: Option<&Arc<plait_model::Workload>>) -> WorkloadPort {
+        WorkloadPort {
+            name: self.name.clone(),
+            port: self.number,
+            protocol: self.protocol,
+            service: self.service.clone(),
+            connections: self.connections.clone(),
+            gate: before.and_then(|before| before.port(self.number)).map(|port| port.gate.clone()).unwrap_or_default(),
+        }
     }
 }
 
@@ -43,8 +59,16 @@ pub(crate) fn workload(message: wire::Workload) -> Result<Workload, Refused> {
         name,
         service_account,
         address: address("address", &process)?,
-        ports: each("ports", ports, |wire::WorkloadPort { name, port: number, protocol: spoken, service }| {
-            Ok((name, port("port", number)?, protocol("protocol", spoken)?, service))
+        ports: each("ports", ports, |wire::WorkloadPort { name, port: number, protocol: spoken, service, connections }| {
+            Ok(Port {
+                name: name.into(),
+                number: port("port", number)?,
+                protocol: protocol("protocol", spoken)?,
+                service: service.into(),
+                connections: connections
+                    .map(|limit| connection_limit(limit).map_err(|refused| refused.within("connections")))
+                    .transpose()?,
+            })
         })?,
         inbound: address("inbound", &inbound)?,
         outbound: (!outbound.is_empty()).then(|| address("outbound", &outbound)).transpose()?,
@@ -62,4 +86,10 @@ pub(crate) fn workload(message: wire::Workload) -> Result<Workload, Refused> {
             Ok((name, ports))
         })?,
     })
+}
+
+pub(crate) fn connection_limit(message: wire::ConnectionLimit) -> Result<ConnectionLimit, Refused> {
+    let wire::ConnectionLimit { max, max_pending, object: from } = message;
+    let most = NonZeroU32::new(max).ok_or_else(|| Refused::new("max", "none at all would refuse every call"))?;
+    Ok(ConnectionLimit { most, pending: max_pending, object: from.map(|from| object(Some(from))).transpose()? })
 }

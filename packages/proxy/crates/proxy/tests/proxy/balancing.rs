@@ -21,7 +21,12 @@ async fn stage(way: Way, places: usize, traffic: wire::BackendTraffic) -> Stage 
 }
 
 fn hashed(algorithm: wire::Algorithm, on: On) -> wire::BackendTraffic {
-    let balancer = wire::LoadBalancer { algorithm: algorithm.into(), hash_on: Some(wire::HashOn { on: Some(on) }), slow_start: None };
+    let balancer = wire::LoadBalancer {
+        algorithm: algorithm.into(),
+        hash_on: Some(wire::HashOn { on: Some(on) }),
+        slow_start: None,
+        zone_aware: None,
+    };
     wire::BackendTraffic { load_balancer: Some(balancer), ..wire::BackendTraffic::default() }
 }
 
@@ -84,7 +89,7 @@ fn ejecting(consecutive_failures: u32) -> wire::BackendTraffic {
 }
 
 fn balanced(algorithm: wire::Algorithm) -> wire::BackendTraffic {
-    let balancer = wire::LoadBalancer { algorithm: algorithm.into(), hash_on: None, slow_start: None };
+    let balancer = wire::LoadBalancer { algorithm: algorithm.into(), hash_on: None, slow_start: None, zone_aware: None };
     wire::BackendTraffic { load_balancer: Some(balancer), ..wire::BackendTraffic::default() }
 }
 

@@ -1203,6 +1203,22 @@ pub struct WorkloadPort {
     /// "namespace/name" of the oldest Service that selects this port; empty = none (label of metrics)
     #[prost(string, tag = "4")]
     pub service: ::prost::alloc::string::String,
+    /// from the proxy beside it to this port, for all callers together; absent = none
+    #[prost(message, optional, tag = "5")]
+    pub connections: ::core::option::Option<ConnectionLimit>,
+}
+/// Connections of HTTP/1.1, upgrades and tunnels at a time. What shares a connection of HTTP/2 is not counted.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ConnectionLimit {
+    /// at least 1
+    #[prost(uint32, tag = "1")]
+    pub max: u32,
+    /// requests that may wait for one
+    #[prost(uint32, tag = "2")]
+    pub max_pending: u32,
+    /// the policy that set `max`
+    #[prost(message, optional, tag = "3")]
+    pub object: ::core::option::Option<ObjectRef>,
 }
 /// A local port for one destination.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1354,6 +1370,12 @@ pub struct BackendTraffic {
     /// absent = no checks are made
     #[prost(message, optional, tag = "7")]
     pub health_check: ::core::option::Option<HealthCheck>,
+    /// of connections that one proxy opens; absent = none
+    #[prost(message, optional, tag = "8")]
+    pub connections: ::core::option::Option<ConnectionLimit>,
+    /// absent = no request follows an earlier one
+    #[prost(message, optional, tag = "9")]
+    pub session_affinity: ::core::option::Option<SessionAffinity>,
 }
 /// Checks that each calling proxy makes of the endpoints, beside the requests.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1436,6 +1458,33 @@ pub struct SuccessRate {
     #[prost(message, optional, tag = "3")]
     pub interval: ::core::option::Option<::prost_types::Duration>,
 }
+/// How a caller comes back to the endpoint that answered it: the proxy names the endpoint in its answer, the caller repeats the name.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SessionAffinity {
+    /// of a session, from its first answer; absent = as long as the caller keeps it
+    #[prost(message, optional, tag = "3")]
+    pub ttl: ::core::option::Option<::prost_types::Duration>,
+    #[prost(oneof = "session_affinity::Carrier", tags = "1, 2")]
+    pub carrier: ::core::option::Option<session_affinity::Carrier>,
+}
+/// Nested message and enum types in `SessionAffinity`.
+pub mod session_affinity {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Carrier {
+        #[prost(message, tag = "1")]
+        Cookie(super::SessionCookie),
+        /// name, lower case
+        #[prost(string, tag = "2")]
+        Header(::prost::alloc::string::String),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SessionCookie {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub path: ::prost::alloc::string::String,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LoadBalancer {
     #[prost(enumeration = "Algorithm", tag = "1")]
@@ -1446,6 +1495,16 @@ pub struct LoadBalancer {
     /// an endpoint's share grows for so long; absent = whole at once; not of RING_HASH and MAGLEV
     #[prost(message, optional, tag = "3")]
     pub slow_start: ::core::option::Option<::prost_types::Duration>,
+    /// absent = zones are not looked at
+    #[prost(message, optional, tag = "4")]
+    pub zone_aware: ::core::option::Option<ZoneAware>,
+}
+/// Endpoints of the caller's zone go first, as far as they carry their share.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ZoneAware {
+    /// with fewer fit ones in the caller's zone, zones are not looked at
+    #[prost(uint32, tag = "1")]
+    pub min_endpoints: u32,
 }
 /// What of a request chooses its endpoint. A request that has none of it goes to one at random.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

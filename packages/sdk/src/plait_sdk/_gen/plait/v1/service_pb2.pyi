@@ -240,6 +240,8 @@ class BackendTraffic(_message.Message):
     OUTLIER_DETECTION_FIELD_NUMBER: _builtins.int
     MAX_REQUESTS_FIELD_NUMBER: _builtins.int
     HEALTH_CHECK_FIELD_NUMBER: _builtins.int
+    CONNECTIONS_FIELD_NUMBER: _builtins.int
+    SESSION_AFFINITY_FIELD_NUMBER: _builtins.int
     max_requests: _builtins.int
     """in flight at a time from one proxy; 0 = no limit"""
     @_builtins.property
@@ -262,6 +264,14 @@ class BackendTraffic(_message.Message):
     def health_check(self) -> Global___HealthCheck:
         """absent = no checks are made"""
 
+    @_builtins.property
+    def connections(self) -> _workload_pb2.ConnectionLimit:
+        """of connections that one proxy opens; absent = none"""
+
+    @_builtins.property
+    def session_affinity(self) -> Global___SessionAffinity:
+        """absent = no request follows an earlier one"""
+
     def __init__(
         self,
         *,
@@ -272,10 +282,12 @@ class BackendTraffic(_message.Message):
         outlier_detection: Global___OutlierDetection | None = ...,
         max_requests: _builtins.int = ...,
         health_check: Global___HealthCheck | None = ...,
+        connections: _workload_pb2.ConnectionLimit | None = ...,
+        session_affinity: Global___SessionAffinity | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["connect_timeout", b"connect_timeout", "health_check", b"health_check", "idle_timeout", b"idle_timeout", "load_balancer", b"load_balancer", "outlier_detection", b"outlier_detection"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["connect_timeout", b"connect_timeout", "connections", b"connections", "health_check", b"health_check", "idle_timeout", b"idle_timeout", "load_balancer", b"load_balancer", "outlier_detection", b"outlier_detection", "session_affinity", b"session_affinity"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["connect_timeout", b"connect_timeout", "health_check", b"health_check", "idle_timeout", b"idle_timeout", "load_balancer", b"load_balancer", "max_requests", b"max_requests", "origins", b"origins", "outlier_detection", b"outlier_detection"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connect_timeout", b"connect_timeout", "connections", b"connections", "health_check", b"health_check", "idle_timeout", b"idle_timeout", "load_balancer", b"load_balancer", "max_requests", b"max_requests", "origins", b"origins", "outlier_detection", b"outlier_detection", "session_affinity", b"session_affinity"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -471,12 +483,69 @@ class SuccessRate(_message.Message):
 Global___SuccessRate: _TypeAlias = SuccessRate  # noqa: Y015
 
 @_typing.final
+class SessionAffinity(_message.Message):
+    """How a caller comes back to the endpoint that answered it: the proxy names the endpoint in its answer, the caller repeats the name."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COOKIE_FIELD_NUMBER: _builtins.int
+    HEADER_FIELD_NUMBER: _builtins.int
+    TTL_FIELD_NUMBER: _builtins.int
+    header: _builtins.str
+    """name, lower case"""
+    @_builtins.property
+    def cookie(self) -> Global___SessionCookie: ...
+    @_builtins.property
+    def ttl(self) -> _duration_pb2.Duration:
+        """of a session, from its first answer; absent = as long as the caller keeps it"""
+
+    def __init__(
+        self,
+        *,
+        cookie: Global___SessionCookie | None = ...,
+        header: _builtins.str = ...,
+        ttl: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["carrier", b"carrier", "cookie", b"cookie", "header", b"header", "ttl", b"ttl"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["carrier", b"carrier", "cookie", b"cookie", "header", b"header", "ttl", b"ttl"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_carrier: _TypeAlias = _typing.Literal["cookie", "header"]  # noqa: Y015
+    _WhichOneofArgType_carrier: _TypeAlias = _typing.Literal["carrier", b"carrier"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_carrier) -> _WhichOneofReturnType_carrier | None: ...
+
+Global___SessionAffinity: _TypeAlias = SessionAffinity  # noqa: Y015
+
+@_typing.final
+class SessionCookie(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    path: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        path: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SessionCookie: _TypeAlias = SessionCookie  # noqa: Y015
+
+@_typing.final
 class LoadBalancer(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ALGORITHM_FIELD_NUMBER: _builtins.int
     HASH_ON_FIELD_NUMBER: _builtins.int
     SLOW_START_FIELD_NUMBER: _builtins.int
+    ZONE_AWARE_FIELD_NUMBER: _builtins.int
     algorithm: Global___Algorithm.ValueType
     @_builtins.property
     def hash_on(self) -> Global___HashOn:
@@ -486,20 +555,47 @@ class LoadBalancer(_message.Message):
     def slow_start(self) -> _duration_pb2.Duration:
         """an endpoint's share grows for so long; absent = whole at once; not of RING_HASH and MAGLEV"""
 
+    @_builtins.property
+    def zone_aware(self) -> Global___ZoneAware:
+        """absent = zones are not looked at"""
+
     def __init__(
         self,
         *,
         algorithm: Global___Algorithm.ValueType = ...,
         hash_on: Global___HashOn | None = ...,
         slow_start: _duration_pb2.Duration | None = ...,
+        zone_aware: Global___ZoneAware | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["hash_on", b"hash_on", "slow_start", b"slow_start"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["hash_on", b"hash_on", "slow_start", b"slow_start", "zone_aware", b"zone_aware"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "hash_on", b"hash_on", "slow_start", b"slow_start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "hash_on", b"hash_on", "slow_start", b"slow_start", "zone_aware", b"zone_aware"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LoadBalancer: _TypeAlias = LoadBalancer  # noqa: Y015
+
+@_typing.final
+class ZoneAware(_message.Message):
+    """Endpoints of the caller's zone go first, as far as they carry their share."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MIN_ENDPOINTS_FIELD_NUMBER: _builtins.int
+    min_endpoints: _builtins.int
+    """with fewer fit ones in the caller's zone, zones are not looked at"""
+    def __init__(
+        self,
+        *,
+        min_endpoints: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["min_endpoints", b"min_endpoints"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ZoneAware: _TypeAlias = ZoneAware  # noqa: Y015
 
 @_typing.final
 class HashOn(_message.Message):

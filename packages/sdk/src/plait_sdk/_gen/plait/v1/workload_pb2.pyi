@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from plait_sdk._gen.plait.v1 import resource_pb2 as _resource_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -110,12 +111,17 @@ class WorkloadPort(_message.Message):
     PORT_FIELD_NUMBER: _builtins.int
     PROTOCOL_FIELD_NUMBER: _builtins.int
     SERVICE_FIELD_NUMBER: _builtins.int
+    CONNECTIONS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     port: _builtins.int
     protocol: Global___Protocol.ValueType
     """from the Services that select it; AUTO when none says"""
     service: _builtins.str
     """"namespace/name" of the oldest Service that selects this port; empty = none (label of metrics)"""
+    @_builtins.property
+    def connections(self) -> Global___ConnectionLimit:
+        """from the proxy beside it to this port, for all callers together; absent = none"""
+
     def __init__(
         self,
         *,
@@ -123,14 +129,47 @@ class WorkloadPort(_message.Message):
         port: _builtins.int = ...,
         protocol: Global___Protocol.ValueType = ...,
         service: _builtins.str = ...,
+        connections: Global___ConnectionLimit | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["connections", b"connections"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "port", b"port", "protocol", b"protocol", "service", b"service"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connections", b"connections", "name", b"name", "port", b"port", "protocol", b"protocol", "service", b"service"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WorkloadPort: _TypeAlias = WorkloadPort  # noqa: Y015
+
+@_typing.final
+class ConnectionLimit(_message.Message):
+    """Connections of HTTP/1.1, upgrades and tunnels at a time. What shares a connection of HTTP/2 is not counted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_FIELD_NUMBER: _builtins.int
+    MAX_PENDING_FIELD_NUMBER: _builtins.int
+    OBJECT_FIELD_NUMBER: _builtins.int
+    max: _builtins.int
+    """at least 1"""
+    max_pending: _builtins.int
+    """requests that may wait for one"""
+    @_builtins.property
+    def object(self) -> _resource_pb2.ObjectRef:
+        """the policy that set `max`"""
+
+    def __init__(
+        self,
+        *,
+        max: _builtins.int = ...,
+        max_pending: _builtins.int = ...,
+        object: _resource_pb2.ObjectRef | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["object", b"object"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max", b"max", "max_pending", b"max_pending", "object", b"object"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConnectionLimit: _TypeAlias = ConnectionLimit  # noqa: Y015
 
 @_typing.final
 class Bind(_message.Message):
