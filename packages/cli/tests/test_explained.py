@@ -112,6 +112,12 @@ answer      404 route_not_found
         ({"health_check": "it accepts a connection"}, "              checked: it accepts a connection"),
         ({"panics": True}, "              ! so few endpoints are healthy that all are used"),
         ({"slow_start_ms": 30_000}, "              slow start: the share of a new endpoint grows for 30s"),
+        ({"sessions": "cookie sid", "session_of": None}, "              session by cookie sid: none yet"),
+        (
+            {"sessions": "cookie sid", "session_of": "shop/a-1"},
+            "              session by cookie sid: shop/a-1, while it is fit",
+        ),
+        ({"zone": "100 % stays in a"}, "              zone: 100 % stays in a"),
     ],
 )
 def test_how_an_endpoint_is_chosen_is_told(found: dict[str, Any], expected: str) -> None:
@@ -136,6 +142,26 @@ def test_what_is_long_takes_several_lines() -> None:
     assert end > at + 2
     assert " ".join(line.strip() for line in told[at + 1 : end]) == f"checked: {checked}"
     assert all(len(line) <= 110 for line in told)
+
+
+def test_a_zone_is_told_beside_its_endpoint() -> None:
+    endpoint = {"workload": "shop/a-1", "address": "127.0.0.1:8080", "identity": None, "zone": "eu-1"}
+    told = lines(TESTER | {"endpoints": [endpoint]}, PLACES, "http://u")
+    assert "endpoint    127.0.0.1:8080 (shop/a-1, zone eu-1)" in told
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ({"max_requests": 5}, "              at most 5 requests at a time"),
+        (
+            {"max_requests": 5, "max_connections": 2, "max_pending": 7},
+            "              at most 5 requests and 2 connections, for which 7 requests may wait at a time",
+        ),
+    ],
+)
+def test_what_may_go_on_at_a_time_is_told(found: dict[str, Any], expected: str) -> None:
+    assert expected in lines(TESTER | {"limits": LIMITS | found}, PLACES, "http://u")
 
 
 NO_PORT = STRANGER | {"egress": None, "answer": {"status": 503, "reason": "port_not_found"}}

@@ -54,9 +54,10 @@ def lines(decision: Mapping[str, Any], places: Places, url: str) -> Iterator[str
 def where(endpoint: Mapping[str, Any]) -> str:
     """An endpoint's address and name; without a mesh nobody has chosen the port that the user left open."""
     host, _, port = endpoint["address"].rpartition(":")
+    zone = f", zone {endpoint['zone']}" if endpoint.get("zone") else ""
     if port == LEFT_OPEN:
-        return f"{host}, a free port ({endpoint['workload']})"
-    return f"{endpoint['address']} ({endpoint['workload']})"
+        return f"{host}, a free port ({endpoint['workload']}{zone})"
+    return f"{endpoint['address']} ({endpoint['workload']}{zone})"
 
 
 def is_opaque(decision: Mapping[str, Any]) -> bool:
@@ -73,6 +74,11 @@ def balancing(found: Mapping[str, Any] | None) -> Iterator[str]:
         owner = found["owner"]
         text += f" by {found['hash_on']}: " + (f"{owner}, while it is fit" if owner else "the request has none, any")
     yield row("balancing", text)
+    if found.get("sessions"):
+        owner = found["session_of"]
+        yield row("", f"  session by {found['sessions']}: " + (f"{owner}, while it is fit" if owner else "none yet"))
+    if found.get("zone"):
+        yield row("", f"  zone: {found['zone']}")
     if found["ejected"]:
         yield from beneath("ejected:", found["ejected"])
     if found.get("health_check"):
@@ -159,8 +165,8 @@ def limits(found: Mapping[str, Any] | None, places: Places) -> Iterator[str]:
     times = ", ".join(f"{name} {duration(found[f'{name}_ms'])}" for name in names)
     codes = ", ".join(str(code) for code in found["retry_codes"])
     retries = f"{found['retry_attempts']} for {codes}" if found["retry_attempts"] else "none"
-    most = f", at most {found['max_requests']} requests at a time" if found.get("max_requests") else ""
-    yield row("limits", f"{times}, retries {retries}{most}")
+    yield row("limits", f"{times}, retries {retries}")
+    yield from at_a_time(found)
     fields: dict[str, list[str]] = {}
     for origin in found["origins"]:
         fields.setdefault(row("", f"  {named(origin['object'])}:", place_of(origin["object"], places)), []).append(
@@ -170,6 +176,15 @@ def limits(found: Mapping[str, Any] | None, places: Places) -> Iterator[str]:
     for told, paths in fields.items():
         yield told
         yield from wrap(", ".join(paths), PLACE_COLUMN, initial_indent=indent, subsequent_indent=indent)
+
+
+def at_a_time(found: Mapping[str, Any]) -> Iterator[str]:
+    """How much may go on at a time, where somebody says so."""
+    most = [f"{found['max_requests']} requests"] if found.get("max_requests") else []
+    if found.get("max_connections"):
+        most.append(f"{found['max_connections']} connections, for which {found['max_pending']} requests may wait")
+    if most:
+        yield row("", f"  at most {' and '.join(most)} at a time")
 
 
 def duration(milliseconds: int | None) -> str:

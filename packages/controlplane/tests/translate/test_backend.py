@@ -7,7 +7,7 @@ from google.protobuf.json_format import MessageToDict
 from plait_controlplane.lint import offline
 from plait_controlplane.resources.reader import read
 from plait_controlplane.resources.world import world_of
-from plait_sdk.contracts import resource_pb2, service_pb2
+from plait_sdk.contracts import resource_pb2, service_pb2, workload_pb2
 
 SERVICE = """
 apiVersion: v1
@@ -170,3 +170,57 @@ def test_a_slow_start_travels_whatever_the_algorithm_unless_it_hashes() -> None:
     assert made["loadBalancer"] == {"algorithm": "ALGORITHM_ROUND_ROBIN", "slowStart": "90s"}
     made = backend(service="loadBalancer: {algorithm: Maglev}", namespace=slow)
     assert made["loadBalancer"] == {"algorithm": "ALGORITHM_MAGLEV"}
+
+
+def test_the_nearest_limit_of_connections_travels_with_who_set_it() -> None:
+    made = backend(service="connections: {maxPending: 7}", namespace="connections: {max: 3, maxPending: 9}")
+    assert (made["connections"]["max"], made["connections"]["maxPending"]) == (3, 7)
+    assert made["connections"]["object"]["name"] == "namespace"
+    assert made["origins"] == [("connections.max", "namespace"), ("connections.maxPending", "service")]
+
+
+def test_some_may_wait_where_nobody_says_how_many_and_nobody_where_none_may() -> None:
+    assert backend(service="connections: {max: 3}")["connections"]["maxPending"] == 1024
+    assert "maxPending" not in backend(service="connections: {max: 3, maxPending: 0}")["connections"]
+    assert "connections" not in backend(service="connections: {maxPending: 3}")
+
+
+def test_the_proxy_beside_a_process_is_told_the_limit_too() -> None:
+    policy = (
+        "apiVersion: plait.dev/v1alpha1\nkind: TrafficPolicy\nmetadata: {name: calm, namespace: shop}\n"
+        "spec: {targetRefs: [{kind: Service, name: a}], connections: {max: 3, maxPending: 4}}"
+    )
+    workload = (
+        "apiVersion: plait.dev/v1alpha1\nkind: Workload\nmetadata: {name: a-1, namespace: shop, labels: {app: a}}\n"
+        "spec: {serviceAccount: a, address: 127.0.0.1, ports: [{name: http, port: 80}, {name: admin, port: 81}]}"
+    )
+    found, problems = read("test.yaml", "\n---\n".join([SERVICE, policy, workload]))
+    assert problems == []
+    key = (resource_pb2.RESOURCE_KIND_WORKLOAD, "shop/a-1")
+    made = next(one for one in offline(world_of(found)[0]).resources if (one.kind, one.name) == key)
+    http, admin = workload_pb2.Workload.FromString(made.body).ports
+    assert (http.connections.max, http.connections.max_pending, http.connections.object.name) == (3, 4, "calm")
+    assert not admin.HasField("connections")
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("cookie: {}", {"cookie": {"name": "plait-8585119b", "path": "/"}}),
+        ("cookie: {name: sid, path: /cart, ttl: 1h}", {"cookie": {"name": "sid", "path": "/cart"}, "ttl": "3600s"}),
+        ("header: {name: X-Session}", {"header": "x-session"}),
+        ("header: {name: X-Session, ttl: 30s}", {"header": "x-session", "ttl": "30s"}),
+    ],
+)
+def test_what_carries_a_session_travels(written: str, told: dict[str, Any]) -> None:
+    made = backend(service=f"sessionAffinity: {{{written}}}")
+    assert made["sessionAffinity"] == told
+    assert made["origins"] == [("sessionAffinity", "service")]
+
+
+def test_zones_are_looked_at_where_the_nearest_policy_says_so() -> None:
+    made = backend(namespace="loadBalancer: {zoneAware: {}}")
+    assert made["loadBalancer"]["zoneAware"] == {"minEndpoints": 1}
+    assert made["origins"] == [("loadBalancer.zoneAware", "namespace")]
+    off = backend(service="loadBalancer: {zoneAware: {enabled: false}}", namespace="loadBalancer: {zoneAware: {}}")
+    assert "loadBalancer" not in off

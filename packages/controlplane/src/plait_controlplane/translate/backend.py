@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from hashlib import sha256
 from typing import Any
 
-from plait_sdk.contracts import service_pb2
+from plait_sdk.contracts import service_pb2, workload_pb2
 
 from plait_controlplane.resources.problem import Problem
 from plait_controlplane.resources.reader import StoredObject
-from plait_controlplane.resources.trafficpolicy import HashOn, SuccessRate, TrafficPolicy
+from plait_controlplane.resources.trafficpolicy import HashOn, SessionAffinity, SuccessRate, TrafficPolicy
 from plait_controlplane.translate.healthcheck import health_check
 from plait_controlplane.translate.names import duration
 from plait_controlplane.translate.traffic import Target, first, layers
@@ -29,6 +30,8 @@ OUTLIERS: dict[str, Any] = {
 }
 """What outlierDetection says where no policy does; each is merged on its own."""
 HASHING = ("RingHash", "Maglev")
+PENDING = 1024
+"""Requests that may wait for a connection where nobody says how many."""
 
 
 def backend_traffic(found: list[TrafficPolicy], namespace: str, service: str) -> service_pb2.BackendTraffic:
@@ -38,6 +41,14 @@ def backend_traffic(found: list[TrafficPolicy], namespace: str, service: str) ->
     _load_balancer(chain, message)
     _outlier_detection(chain, message)
     health_check(chain, namespace, service, message)
+    limit, origins = _connections(chain)
+    if limit:
+        message.connections.CopyFrom(limit)
+        message.origins.extend(origins)
+    affinity = first(chain, "sessionAffinity")
+    if affinity:
+        message.session_affinity.CopyFrom(_session_affinity(affinity[0], f"{namespace}/{service}"))
+        message.origins.append(affinity[1])
     most = first(chain, "connections.maxRequests")
     if most:
         message.max_requests = most[0]
@@ -50,7 +61,47 @@ def backend_traffic(found: list[TrafficPolicy], namespace: str, service: str) ->
     return message
 
 
+def connection_limit(found: list[TrafficPolicy], namespace: str, service: str) -> workload_pb2.ConnectionLimit | None:
+    """What limits the connections of the proxy beside a process of the Service."""
+    return _connections(list(layers(found, [Target(namespace, "Service", service)], namespace)))[0]
+
+
+def _connections(
+    chain: list[TrafficPolicy],
+) -> tuple[workload_pb2.ConnectionLimit | None, list[service_pb2.Origin]]:
+    most = first(chain, "connections.max")
+    if not most:
+        return None, []
+    pending = first(chain, "connections.maxPending")
+    limit = workload_pb2.ConnectionLimit(
+        max=most[0], max_pending=pending[0] if pending else PENDING, object=most[1].object
+    )
+    return limit, [most[1], *([pending[1]] if pending else [])]
+
+
+def _session_affinity(value: SessionAffinity, service: str) -> service_pb2.SessionAffinity:
+    made = service_pb2.SessionAffinity()
+    if value.cookie:
+        made.cookie.name = value.cookie.name or session_name(service)
+        made.cookie.path = value.cookie.path
+    elif value.header:
+        made.header = value.header.name.lower()
+    carrier = value.cookie or value.header
+    if carrier and carrier.ttl:
+        made.ttl.CopyFrom(duration(carrier.ttl))
+    return made
+
+
+def session_name(service: str) -> str:
+    """The cookie of a Service where nobody names it: its own, so that two Services do not take each other's place."""
+    return f"plait-{sha256(service.encode()).hexdigest()[:8]}"
+
+
 def _load_balancer(chain: list[TrafficPolicy], message: service_pb2.BackendTraffic) -> None:
+    zones = first(chain, "loadBalancer.zoneAware")
+    if zones and zones[0].enabled:
+        message.load_balancer.zone_aware.min_endpoints = zones[0].min_endpoints
+        message.origins.append(zones[1])
     algorithm = first(chain, "loadBalancer.algorithm")
     if algorithm:
         message.load_balancer.algorithm = ALGORITHMS[algorithm[0]]
@@ -96,19 +147,9 @@ def _outlier_detection(chain: list[TrafficPolicy], message: service_pb2.BackendT
 
 def check_backend(stored: StoredObject, policy: TrafficPolicy) -> Iterator[Problem]:
     """What is documented and not honoured yet is refused; what has no effect is told."""
-    connections = policy.spec.connections
-    if connections:
-        for alias, value in (("max", connections.max), ("maxPending", connections.max_pending)):
-            if value is not None:
-                message = f"UnsupportedValue: {alias} is not supported yet; remove it, and limit maxRequests"
-                yield stored.problem(("spec", "connections", alias), message)
     balancer = policy.spec.load_balancer
     if balancer is None:
         return
-    for alias, value in (("zoneAware", balancer.zone_aware),):
-        if value is not None:
-            message = f"UnsupportedValue: {alias} is not supported yet; remove it"
-            yield stored.problem(("spec", "loadBalancer", alias), message)
     if balancer.hash_on and balancer.algorithm not in (None, *HASHING):
         message = f"{balancer.algorithm} does not hash: hashOn has no effect; write algorithm {' or '.join(HASHING)}"
         yield stored.problem(("spec", "loadBalancer", "hashOn"), message)

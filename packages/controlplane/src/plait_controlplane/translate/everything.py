@@ -63,7 +63,7 @@ def translate(world: World, listeners: Mapping[str, Listeners]) -> Translation:
         found.append(resource(kind.RESOURCE_KIND_POLICY, full_name(policy.metadata), translate_policy(policy)))
     for _, workload in world.kind(Workload):
         name = full_name(workload.metadata)
-        served = translate_workload(world, workload, listeners[name])
+        served = translate_workload(world, workload, listeners[name], traffic)
         found.append(resource(kind.RESOURCE_KIND_WORKLOAD, name, served))
     return Translation(found, [full_name(service.metadata) for service in services])
 

@@ -38,7 +38,7 @@ GATEWAY_GROUP = "gateway.networking.k8s.io"
 ROUTES = {"HTTPRoute", "GRPCRoute"}
 """Routes whose calls have timeouts and retries."""
 TARGETS = {"Service", "Namespace", "Mesh", *ROUTES}
-UNSUPPORTED = ("rate_limit", "fault", "session_affinity")
+UNSUPPORTED = ("rate_limit", "fault")
 
 
 @dataclass(frozen=True)

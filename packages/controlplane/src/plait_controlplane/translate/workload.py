@@ -10,8 +10,10 @@ from plait_controlplane.resources.authorizationpolicy import AuthorizationPolicy
 from plait_controlplane.resources.problem import Path, Problem, path_text
 from plait_controlplane.resources.reader import StoredObject
 from plait_controlplane.resources.service import Service
+from plait_controlplane.resources.trafficpolicy import TrafficPolicy
 from plait_controlplane.resources.workload import Workload
 from plait_controlplane.resources.world import World
+from plait_controlplane.translate.backend import connection_limit
 from plait_controlplane.translate.names import created, full_name, target_port
 from plait_controlplane.translate.policy import covered_ports
 from plait_controlplane.translate.service import protocol
@@ -44,7 +46,9 @@ def destination(to: str, namespace: str) -> tuple[str, int] | None:
     return f"{labels[1] if len(labels) == 2 else namespace}/{labels[0]}", int(port)
 
 
-def translate_workload(world: World, workload: Workload, listeners: Listeners) -> workload_pb2.Workload:
+def translate_workload(
+    world: World, workload: Workload, listeners: Listeners, traffic: list[TrafficPolicy]
+) -> workload_pb2.Workload:
     """The message for the proxy beside the workload."""
     meta = workload.metadata
     message = workload_pb2.Workload(
@@ -65,6 +69,9 @@ def translate_workload(world: World, workload: Workload, listeners: Listeners) -
             service, service_port = owners[0]
             entry.service = full_name(service.metadata)
             entry.protocol = protocol(service_port)
+            limit = connection_limit(traffic, service.metadata.namespace, service.metadata.name)
+            if limit:
+                entry.connections.CopyFrom(limit)
     for bind in workload.spec.sidecar.binds:
         to = destination(bind.to, meta.namespace)
         if to:

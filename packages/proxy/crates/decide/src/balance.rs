@@ -2,12 +2,12 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, Ordering::Relaxed},
+    atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
 };
 
-use plait_model::{Algorithm, Backend, Endpoint};
+use plait_model::{Algorithm, Backend, Endpoint, HashTable, Zone};
 
-use crate::{health, slow_start};
+use crate::{health, slow_start, zone};
 
 /// The average forgets a past latency within about this time.
 const DECAY_NANOS: f64 = 10e9;
@@ -34,25 +34,65 @@ const DRAWS: usize = 16;
 /// However many endpoints there are, no request looks at more than so many of them.
 const PROBES: usize = 64;
 
+/// What of a request and its caller matters to the choice.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wanted<'w> {
+    /// See [`crate::hash`]; chooses where the backend's algorithm hashes.
+    pub hash: Option<u64>,
+    /// The index of the endpoint of its session, see [`crate::session`]: the one as long as it is fit.
+    pub session: Option<usize>,
+    /// The caller's zone, may be empty.
+    pub zone: &'w str,
+}
+
+impl From<Option<u64>> for Wanted<'_> {
+    fn from(hash: Option<u64>) -> Self {
+        Self { hash, ..Self::default() }
+    }
+}
+
 /// An endpoint for one more try. Those in `tried`, those ejected and those that fail their checks are passed over while there are others; when
 /// all are, one that was not tried yet still goes before one that was. `None` = there are no endpoints, or none that may be asked
 /// (see [`health::is_closed`]).
 ///
-/// `hash` (see [`crate::hash`]) chooses where the backend's algorithm hashes. `roll(n)` gives a number in `0..n`.
-pub fn pick<'b>(
+/// `roll(n)` gives a number in `0..n`.
+pub fn pick<'b, 'w>(
     backend: &'b Backend,
-    hash: Option<u64>,
+    wanted: impl Into<Wanted<'w>>,
     tried: &[u64],
     now_nanos: u64,
     mut roll: impl FnMut(usize) -> usize,
 ) -> Option<&'b Arc<Endpoint>> {
+    let wanted = wanted.into();
     let view = View { backend, tried, now_nanos, panics: health::panics(backend) };
     let chosen = match backend.endpoints.as_slice() {
         [] => return None,
         [only] => only,
-        _ => view.owner(hash).unwrap_or_else(|| view.choose(&mut roll)),
+        all => {
+            let (session, among) = (wanted.session.and_then(|index| all.get(index)), Among::all(backend));
+            let one = session.filter(|one| view.is_fit(one)).or_else(|| view.in_zone(wanted, &mut roll));
+            one.or_else(|| view.fit(among, wanted.hash, &mut roll)).unwrap_or_else(|| view.last_resort(roll(all.len())))
+        }
     };
     (!health::is_closed(backend) || !view.is_unhealthy(chosen)).then_some(chosen)
+}
+
+/// Those among whom one is chosen: all endpoints, or those of a zone.
+#[derive(Clone, Copy)]
+struct Among<'b> {
+    endpoints: &'b [Arc<Endpoint>],
+    table: Option<&'b HashTable>,
+    turn: &'b AtomicU32,
+}
+
+impl<'b> Among<'b> {
+    fn all(backend: &'b Backend) -> Self {
+        Self { endpoints: &backend.endpoints, table: backend.hash_table.as_ref(), turn: &backend.state.turn }
+    }
+
+    fn zone(zone: &'b Zone) -> Self {
+        Self { endpoints: &zone.endpoints, table: zone.hash_table.as_ref(), turn: &zone.turn }
+    }
 }
 
 /// The endpoints as one try sees them.
@@ -64,40 +104,53 @@ struct View<'b, 't> {
 }
 
 impl<'b> View<'b, '_> {
-    /// The endpoint that a hash belongs to, or the next one that is fit.
-    fn owner(&self, hash: Option<u64>) -> Option<&'b Arc<Endpoint>> {
-        let table = self.backend.hash_table.as_ref()?;
-        let owners = table.owners_from(table.place(hash?)).take(PROBES);
-        owners.map(|owner| &self.backend.endpoints[owner]).find(|owner| self.is_fit(owner))
+    /// One of the caller's zone, or of that to which it spills over; `None` = zones do not matter, or nobody there is fit.
+    fn in_zone(&self, wanted: Wanted<'_>, roll: &mut impl FnMut(usize) -> usize) -> Option<&'b Arc<Endpoint>> {
+        let zone = zone::choose(self.backend, (wanted.zone, wanted.hash), self.now_nanos, |endpoint| self.is_up(endpoint), roll)?;
+        self.fit(Among::zone(zone), wanted.hash, roll)
     }
 
-    /// By the backend's algorithm. There are at least two endpoints.
-    fn choose(&self, roll: &mut impl FnMut(usize) -> usize) -> &'b Arc<Endpoint> {
-        let all = self.backend.endpoints.as_slice();
-        let Some((first, one)) = self.candidate(roll) else { return self.last_resort(roll(all.len())) };
+    /// One that is fit, by the backend's algorithm; `None` = none of those looked at is.
+    fn fit(&self, among: Among<'b>, hash: Option<u64>, roll: &mut impl FnMut(usize) -> usize) -> Option<&'b Arc<Endpoint>> {
+        match among.endpoints {
+            [only] => Some(only).filter(|only| self.is_fit(only)),
+            _ => self.owner(among, hash).or_else(|| self.choose(among, roll)),
+        }
+    }
+
+    /// The endpoint that a hash belongs to, or the next one that is fit.
+    fn owner(&self, among: Among<'b>, hash: Option<u64>) -> Option<&'b Arc<Endpoint>> {
+        let table = among.table?;
+        let owners = table.owners_from(table.place(hash?)).take(PROBES);
+        owners.map(|owner| &among.endpoints[owner]).find(|owner| self.is_fit(owner))
+    }
+
+    /// By latency, load, turn or chance. There are at least two endpoints.
+    fn choose(&self, among: Among<'b>, roll: &mut impl FnMut(usize) -> usize) -> Option<&'b Arc<Endpoint>> {
+        let all = among.endpoints;
+        let (first, one) = self.candidate(among, roll)?;
         let cost: fn(&Endpoint, u64) -> f64 = match self.backend.traffic.algorithm {
-            Algorithm::RoundRobin | Algorithm::Random | Algorithm::RingHash | Algorithm::Maglev => return one,
+            Algorithm::RoundRobin | Algorithm::Random | Algorithm::RingHash | Algorithm::Maglev => return Some(one),
             Algorithm::LeastRequest => |endpoint, _| f64::from(endpoint.state.in_flight.load(Relaxed)),
             Algorithm::PeakEwma => |endpoint, now| ewma(endpoint, now) * f64::from(endpoint.state.in_flight.load(Relaxed) + 1),
         };
         // The second choice differs from the first where it can.
         let second = (first + 1 + roll(all.len() - 1)) % all.len();
         let other = from_place(all, second).find(|endpoint| self.is_fit(endpoint)).filter(|endpoint| self.has_grown(endpoint, roll));
-        let Some(other) = other else { return one };
+        let Some(other) = other else { return Some(one) };
         let (better, worse) = if cost(other, self.now_nanos) < cost(one, self.now_nanos) { (other, one) } else { (one, other) };
         if self.backend.traffic.algorithm == Algorithm::PeakEwma && is_asked_again(worse, self.now_nanos, roll) {
-            return worse;
+            return Some(worse);
         }
-        better
+        Some(better)
     }
 
     /// From a random (or the next) place the first endpoint that is fit. One that is still to grow is a candidate as seldom as its share says.
-    fn candidate(&self, roll: &mut impl FnMut(usize) -> usize) -> Option<(usize, &'b Arc<Endpoint>)> {
-        let all = self.backend.endpoints.as_slice();
+    fn candidate(&self, among: Among<'b>, roll: &mut impl FnMut(usize) -> usize) -> Option<(usize, &'b Arc<Endpoint>)> {
         let mut found = None;
         for _ in 0..DRAWS {
-            let first = start(self.backend, all.len(), roll);
-            let one = from_place(all, first).find(|endpoint| self.is_fit(endpoint))?;
+            let first = start(self.backend.traffic.algorithm, among, roll);
+            let one = from_place(among.endpoints, first).find(|endpoint| self.is_fit(endpoint))?;
             found = Some((first, one));
             if self.has_grown(one, roll) {
                 break;
@@ -116,11 +169,15 @@ impl<'b> View<'b, '_> {
     }
 
     fn is_fit(&self, endpoint: &Endpoint) -> bool {
+        !self.tried.contains(&endpoint.id) && self.is_up(endpoint)
+    }
+
+    /// Whether it is fit for other requests too.
+    fn is_up(&self, endpoint: &Endpoint) -> bool {
         let ejected = |until: &AtomicU64| until.load(Relaxed) > self.now_nanos;
         let state = &endpoint.state;
         // A refused dial is certain and lasts for moments: it counts whatever the others do.
-        !self.tried.contains(&endpoint.id)
-            && !ejected(&state.ejected_until_nanos)
+        !ejected(&state.ejected_until_nanos)
             && (self.panics || !ejected(&state.outlier.ejected_until_nanos) && !self.is_unhealthy(endpoint))
     }
 
@@ -135,9 +192,10 @@ impl<'b> View<'b, '_> {
     }
 }
 
-fn start(backend: &Backend, count: usize, roll: &mut impl FnMut(usize) -> usize) -> usize {
-    match backend.traffic.algorithm {
-        Algorithm::RoundRobin => backend.state.turn.fetch_add(1, Relaxed) as usize % count,
+fn start(algorithm: Algorithm, among: Among<'_>, roll: &mut impl FnMut(usize) -> usize) -> usize {
+    let count = among.endpoints.len();
+    match algorithm {
+        Algorithm::RoundRobin => among.turn.fetch_add(1, Relaxed) as usize % count,
         Algorithm::PeakEwma | Algorithm::LeastRequest | Algorithm::Random | Algorithm::RingHash | Algorithm::Maglev => roll(count),
     }
 }

@@ -15,6 +15,7 @@ pub use self::decision::{Answer, Balancing, Called, Chosen, Decision, From, Limi
 use crate::{
     authorize, hash, health, rewrite,
     route::{self, RouteChoice},
+    session, zone,
 };
 
 /// A hypothetical request of a workload that the snapshot serves.
@@ -147,6 +148,8 @@ fn at_backend(snapshot: &Snapshot, from: &Workload, backend: &Backend, http: Opt
         limits.connect_ms = Some(millis(backend.traffic.connect_timeout));
         limits.idle_ms = Some(millis(backend.traffic.idle_timeout));
         limits.max_requests = backend.traffic.max_requests.map(NonZeroU32::get);
+        limits.max_connections = backend.traffic.connections.as_ref().map(|limit| limit.most.get());
+        limits.max_pending = backend.traffic.connections.as_ref().map(|limit| limit.pending);
         limits.origins.extend_from_slice(&backend.traffic.origins);
     }
     decision.balancing = Some(balancing(backend, from, http));
@@ -176,6 +179,7 @@ fn place(backend: &Backend, endpoint: &Endpoint, now_nanos: u64) -> Place {
         workload: endpoint.workload.to_string(),
         address: endpoint.address.to_string(),
         identity: endpoint.identity.as_ref().map(|identity| identity.as_str().to_owned()),
+        zone: endpoint.zone.to_string(),
         standing: standing::standing(backend, endpoint, now_nanos),
     }
 }
@@ -191,6 +195,9 @@ fn balancing(backend: &Backend, from: &Workload, http: Option<&RequestHead>) -> 
         algorithm: backend.traffic.algorithm.as_str(),
         hash_on: backend.hash_table.as_ref().map(|_| words::hashed(&backend.traffic.hash_on)),
         owner,
+        sessions: backend.traffic.sessions.as_ref().map(words::carried),
+        session_of: http.and_then(|head| session::endpoint(backend, head, None)).map(|index| backend.endpoints[index].workload.to_string()),
+        zone: backend.traffic.zone_aware.map(|_| words::stays(&from.zone, zone::stay(backend, &from.zone))),
         ejected: backend.traffic.outliers.as_ref().map(words::ejected),
         health_check: backend.traffic.health_check.as_ref().map(words::checked),
         panics: health::panics(backend),
@@ -238,6 +245,8 @@ fn limits(rule: &Rule) -> Limits {
         connect_ms: None,
         idle_ms: None,
         max_requests: None,
+        max_connections: None,
+        max_pending: None,
         retry_attempts: retries.map_or(0, |retries| retries.attempts),
         retry_codes: retries.map_or_else(Vec::new, |retries| retries.codes.clone()),
         origins: rule.traffic.origins.clone(),

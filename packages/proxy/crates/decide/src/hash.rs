@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use plait_model::{Backend, HashOn, Peer, RequestHead, StableHash};
 
+use crate::cookie;
+
 /// The hash of the request for `backend`. `None`: its algorithm does not hash, or the request has none of what is hashed.
 pub fn of_request(backend: &Backend, head: &RequestHead, peer: &Peer) -> Option<u64> {
     backend.hash_table.as_ref()?;
@@ -15,7 +17,7 @@ pub fn of_request(backend: &Backend, head: &RequestHead, peer: &Peer) -> Option<
             head.headers.first(name)?;
             head.headers.all(name).for_each(|value| hash.add(value));
         }
-        HashOn::Cookie(name) => hash.add(cookie(head, name)?),
+        HashOn::Cookie(name) => hash.add(cookie::values(head, name).next()?),
         HashOn::Address => match peer.address.to_canonical() {
             IpAddr::V4(address) => hash.add(&address.octets()),
             IpAddr::V6(address) => hash.add(&address.octets()),
@@ -23,12 +25,4 @@ pub fn of_request(backend: &Backend, head: &RequestHead, peer: &Peer) -> Option<
         HashOn::Identity => hash.add(peer.identity.as_ref()?.as_str().as_bytes()),
     }
     Some(hash.finish())
-}
-
-/// The value of the first cookie of that name.
-fn cookie<'h>(head: &'h RequestHead, name: &str) -> Option<&'h [u8]> {
-    head.headers.all("cookie").flat_map(|field| field.split(|byte| *byte == b';')).find_map(|pair| {
-        let value = pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
-        Some(value)
-    })
 }

@@ -3,6 +3,7 @@
 pub mod authorize;
 pub mod balance;
 pub mod client_hello;
+mod cookie;
 pub mod deadline;
 pub mod detect;
 pub mod explain;
@@ -14,4 +15,6 @@ pub mod retry;
 pub mod retry_after;
 pub mod rewrite;
 pub mod route;
+pub mod session;
 mod slow_start;
+pub mod zone;

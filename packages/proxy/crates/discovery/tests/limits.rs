@@ -78,10 +78,7 @@ fn what_means_nothing_is_refused_by_its_path() {
     use wire::session_affinity::Carrier as Named;
     let session = |carrier, seconds| {
         let ttl = Some(prost_types::Duration { seconds, nanos: 0 });
-        service(wire::BackendTraffic {
-            session_affinity: Some(wire::SessionAffinity { carrier, ttl }),
-            ..wire::BackendTraffic::default()
-        })
+        service(wire::BackendTraffic { session_affinity: Some(wire::SessionAffinity { carrier, ttl }), ..wire::BackendTraffic::default() })
     };
     let cookie = |name: &str, path: &str| Some(Named::Cookie(wire::SessionCookie { name: name.into(), path: path.into() }));
     for (resource, path) in [
@@ -117,10 +114,7 @@ fn connections_stay_counted_when_their_workload_or_service_changes() {
 fn sessions_and_zones_follow_the_endpoints() {
     let mut held = Resources::default();
     let traffic = wire::BackendTraffic {
-        load_balancer: Some(wire::LoadBalancer {
-            zone_aware: Some(wire::ZoneAware { min_endpoints: 2 }),
-            ..wire::LoadBalancer::default()
-        }),
+        load_balancer: Some(wire::LoadBalancer { zone_aware: Some(wire::ZoneAware { min_endpoints: 2 }), ..wire::LoadBalancer::default() }),
         session_affinity: Some(wire::SessionAffinity {
             carrier: Some(wire::session_affinity::Carrier::Header("X-Session".into())),
             ttl: None,

@@ -45,6 +45,8 @@ pub enum Reason {
     LoopDetected,
     /// A limit of the proxy is reached.
     Overloaded,
+    /// As many connections are open as may be, and as many requests wait.
+    ConnectionLimit,
     /// The proxy is stopping.
     Draining,
     /// A bug: the connection's task panicked.
@@ -76,6 +78,7 @@ impl Reason {
             Self::IdentityUnavailable => "identity_unavailable",
             Self::LoopDetected => "loop_detected",
             Self::Overloaded => "overloaded",
+            Self::ConnectionLimit => "connection_limit",
             Self::Draining => "draining",
             Self::Internal => "internal",
         }
@@ -99,6 +102,7 @@ impl Reason {
             | Self::DiscoveryUnavailable
             | Self::IdentityUnavailable
             | Self::Overloaded
+            | Self::ConnectionLimit
             | Self::Draining => 503,
         }
     }
@@ -108,7 +112,7 @@ impl Reason {
         match self {
             Self::RequestTimeout | Self::AttemptTimeout | Self::SlowCaller => 4,           // DEADLINE_EXCEEDED
             Self::PolicyDenied | Self::EgressDenied => 7,                                  // PERMISSION_DENIED
-            Self::HeadTooLarge | Self::Overloaded => 8,                                    // RESOURCE_EXHAUSTED
+            Self::HeadTooLarge | Self::Overloaded | Self::ConnectionLimit => 8,            // RESOURCE_EXHAUSTED
             Self::RouteNotFound => 12,                                                     // UNIMPLEMENTED
             Self::BadRequest | Self::Internal | Self::LoopDetected => 13, // INTERNAL
             Self::Unauthenticated => 16,                                                   // UNAUTHENTICATED
@@ -127,6 +131,11 @@ impl Reason {
         }
     }
 
+    /// After how many seconds it is worth trying again, where time alone helps.
+    pub fn retry_after_seconds(self) -> Option<u32> {
+        matches!(self, Self::Overloaded | Self::ConnectionLimit).then_some(1)
+    }
+
     /// Whether another endpoint could do better: the cause lies in the place that was asked, not in the request or the rules.
     pub fn is_of_the_place(self) -> bool {
         match self {
@@ -139,6 +148,7 @@ impl Reason {
             | Self::DiscoveryUnavailable
             | Self::PortNotFound
             | Self::Overloaded
+            | Self::ConnectionLimit
             | Self::Draining
             | Self::Internal => true,
             Self::BadRequest
@@ -162,7 +172,7 @@ impl Reason {
     }
 
     /// All reasons, for documentation, metrics and tests.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::BadRequest,
         Self::HeadTooLarge,
         Self::SlowCaller,
@@ -184,6 +194,7 @@ impl Reason {
         Self::IdentityUnavailable,
         Self::LoopDetected,
         Self::Overloaded,
+        Self::ConnectionLimit,
         Self::Draining,
         Self::Internal,
     ];

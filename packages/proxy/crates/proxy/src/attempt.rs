@@ -8,13 +8,13 @@ use std::{
 };
 
 use plait_decide::{
-    balance, deadline,
+    deadline,
     limit::{self, Admitted, Full},
     outlier,
     retry::{self, Again, Budget, Ended},
     retry_after,
 };
-use plait_model::{Endpoint, Headers, Reason, RetryBudget};
+use plait_model::{Headers, Reason, RetryBudget};
 use plait_telemetry::Outcome;
 use tokio::time::Instant;
 
@@ -25,6 +25,7 @@ use crate::{
     health,
     hop::Hop,
     plan::{Plan, Target},
+    queue,
     reject::Reject,
     upstream, verdict,
     worker::Worker,
@@ -146,9 +147,11 @@ fn callers_deadline(call: &Call) -> Option<Duration> {
 /// no limit.
 async fn bounded(call: &mut Call, plan: &Plan, tries: &mut Tries, outcome: &mut Outcome<'_>) -> Result<(), Stop> {
     let _admitted = admitted(plan)?;
-    let mut hop = plan.hop(&tries.tried, call.worker.now_nanos()).map_err(|reject| Stop::Over(reject.into()))?;
-    if let Target::Backend(backend) = &plan.target {
-        hop.http2 = call.speaks_http2(backend.protocol);
+    let mut hop = chosen(call, plan, tries)?;
+    let turn = queue::turn(call, plan, &hop, tries.deadline).await.map_err(Stop::Over)?;
+    if turn.waited {
+        // It was long ago.
+        hop = chosen(call, plan, tries)?;
     }
     if let (true, Some(deadline)) = (tries.told, tries.deadline) {
         // What was spent here, and in tries before, is not there to be spent by those behind us.
@@ -158,6 +161,15 @@ async fn bounded(call: &mut Call, plan: &Plan, tries: &mut Tries, outcome: &mut 
     let ended = in_time(call, (plan, &hop), tries, outcome).await;
     learn(call, plan, &hop, (&ended, &tries.destination));
     ended
+}
+
+/// Where this try goes.
+fn chosen(call: &Call, plan: &Plan, tries: &Tries) -> Result<Hop, Stop> {
+    let mut hop = plan.hop(&call.workload, &tries.tried, call.worker.now_nanos()).map_err(|reject| Stop::Over(reject.into()))?;
+    if let Target::Backend(backend) = &plan.target {
+        hop.http2 = call.speaks_http2(backend.protocol);
+    }
+    Ok(hop)
 }
 
 /// A place among the requests that may be in flight to the backend at a time.
@@ -172,7 +184,7 @@ fn admitted(plan: &Plan) -> Result<Option<Admitted<'_>>, Stop> {
 /// What the end of a try says of its endpoint counts for the next picks.
 fn learn(call: &Call, plan: &Plan, hop: &Hop, (ended, destination): (&Result<(), Stop>, &Arc<str>)) {
     if let Err(Stop::Failed(Failed { stale: true, .. })) = ended {
-        call.worker.pool.met_closing(hop.address, std::time::Instant::now());
+        call.worker.pool.met_closing(hop.to(), std::time::Instant::now());
         call.worker.shared.telemetry.met_closing(destination);
     }
     let (Target::Backend(backend), Some(endpoint)) = (&plan.target, &hop.endpoint) else { return };
@@ -215,6 +227,9 @@ async fn once(call: &mut Call, (plan, hop): (&Plan, &Hop), tries: &mut Tries, ou
         outcome.endpoint = endpoint.workload.clone();
         if plan.has_choice() {
             tries.tried.push(endpoint.id);
+        }
+        if let Some(backend) = plan.crosses_zones(&call.workload, endpoint) {
+            call.worker.shared.telemetry.crossed_zones(&backend.key);
         }
     }
     let workload = call.workload.clone();
@@ -271,33 +286,4 @@ fn finally(Failed { reject, stale, .. }: Failed, plan: &Plan) -> Fault {
     let generation = if reject.generation == 0 { plan.snapshot.generation } else { reject.generation };
     let reason = if stale { Reason::UpstreamClosing } else { reject.reason };
     Reject { generation, reason, ..*reject }.into()
-}
-
-/// Counts a request at its endpoint from its start to its end, whatever that is.
-#[derive(Debug)]
-pub(crate) struct InFlight<'w> {
-    worker: &'w Worker,
-    endpoint: Arc<Endpoint>,
-    began_nanos: u64,
-    latency_nanos: Option<u64>,
-}
-
-impl<'w> InFlight<'w> {
-    pub(crate) fn begin(worker: &'w Worker, endpoint: &Arc<Endpoint>) -> Self {
-        balance::started(endpoint);
-        Self { worker, endpoint: endpoint.clone(), began_nanos: worker.now_nanos(), latency_nanos: None }
-    }
-
-    /// The head of the answer is there.
-    pub(crate) fn answered(&mut self) {
-        self.latency_nanos = Some(self.worker.now_nanos().saturating_sub(self.began_nanos));
-    }
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        // What the latency says is of the moment when the head came.
-        let at = self.began_nanos + self.latency_nanos.unwrap_or_default();
-        balance::finished(&self.endpoint, self.latency_nanos, at);
-    }
 }

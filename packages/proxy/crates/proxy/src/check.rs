@@ -93,6 +93,9 @@ async fn ask(worker: &Rc<Worker>, settings: &Settings, endpoint: &Arc<Endpoint>)
         http2,
         connect_timeout: settings.connect_timeout,
         idle_timeout: settings.rules.interval,
+        // What comes beside the requests takes no place of theirs.
+        gate: None,
+        most: None,
     };
     let Question { head, wish, body } = question(&settings.rules.probe, &settings.backend);
     let asked = Outgoing { head: &head, wish: &wish, generation: snapshot.generation };

@@ -3,17 +3,18 @@
 
 use std::{pin::pin, rc::Rc, time::Duration};
 
-use plait_decide::{retry::Ended, rewrite};
+use plait_decide::{retry::Ended, rewrite, session};
 use plait_http1::Framing;
 use plait_model::{Reason, ResponseHead};
 use plait_telemetry::Outcome;
 
 use crate::{
     answer::Answer,
-    attempt::{Came, InFlight, Repeatable, Stop, Tries},
+    attempt::{Came, Repeatable, Stop, Tries},
     call::{Call, Wish},
     failed::{Failed, Fault},
     hop::Hop,
+    in_flight::InFlight,
     inbound::{Revocable, revoked},
     plan::{Plan, Target},
     pump::{Stuck, pump},
@@ -21,7 +22,7 @@ use crate::{
     sending::{Progress, Sent, Up, send},
     source::Broken,
     upstream::{self, Arrived, Awaited, Begun, Outgoing, Response, Upstream},
-    worker::Worker,
+    worker::{Worker, unix_seconds},
 };
 
 /// An open tunnel or upgrade through which nothing moves is closed after this.
@@ -31,7 +32,9 @@ const ITS_END: Duration = Duration::from_secs(1);
 
 /// The upstream's half.
 struct Down<'c> {
+    worker: &'c Worker,
     plan: &'c Plan,
+    hop: &'c Hop,
     wish: &'c Wish,
     progress: &'c Progress<'c>,
     response: &'c mut ResponseHead,
@@ -60,7 +63,15 @@ pub(crate) async fn run(
     let ended = {
         let sending = pin!(send(&mut call.body, &mut sink, (&call.kept, again), &progress, &call.wish));
         let mut up = Up { sending, open: true };
-        let mut down = Down { plan, wish: &call.wish, progress: &progress, response: &mut call.response, answer: &mut call.answer };
+        let mut down = Down {
+            worker: &worker,
+            plan,
+            hop,
+            wish: &call.wish,
+            progress: &progress,
+            response: &mut call.response,
+            answer: &mut call.answer,
+        };
         let lost = lost(&worker, plan, &call.workload.key, (&call.peer, call.port.unwrap_or_default()), asked);
         let brought = async {
             let mut response = down.head(&mut awaited, asked, &worker, &mut up).await?;
@@ -101,7 +112,10 @@ pub(crate) async fn run(
 
 /// An endpoint whose sidecar cannot reach its process is passed over for a while.
 fn note_refusal(stop: &Stop, hop: &Hop, worker: &Worker) {
-    if let (Stop::Failed(Failed { ended: Ended::Undelivered, .. }), Some(endpoint)) = (stop, &hop.endpoint) {
+    if let (Stop::Failed(Failed { ended: Ended::Undelivered, reject, .. }), Some(endpoint)) = (stop, &hop.endpoint)
+        // One that has no more connections is at work.
+        && reject.reason != Reason::ConnectionLimit
+    {
         plait_decide::balance::refused(endpoint, worker.now_nanos());
     }
 }
@@ -183,6 +197,7 @@ impl Down<'_> {
                 rewrite::modify(modifier, &mut self.response.headers);
             }
         }
+        self.tell_session();
         if !self.progress.whole.get() {
             // The rest of the caller's body is still on its way, and may never come: nothing may be read behind it.
             self.answer.close();
@@ -198,6 +213,17 @@ impl Down<'_> {
             }
         };
         begun.map_err(|_| Stop::Over(Fault::Caller))
+    }
+
+    /// Who has no session, or one with another endpoint, gets one with this.
+    fn tell_session(&mut self) {
+        if *self.wish != Wish::Tunnel
+            && let (Target::Backend(backend), Some(endpoint)) = (&self.plan.target, &self.hop.endpoint)
+            && let Some(affinity) = self.plan.new_session(endpoint)
+        {
+            session::begin(affinity, endpoint, unix_seconds(), &mut self.response.headers);
+            self.worker.shared.telemetry.session_begun(&backend.key);
+        }
     }
 
     /// Moves the body of the answer, and what is left of the caller's half.

@@ -1,8 +1,10 @@
 //! Where one try of a request goes. Chosen by `plan`, dialled by `upstream`.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
-use plait_model::Endpoint;
+use plait_model::{Endpoint, Gate};
+
+use crate::{call::Wish, pool::To};
 
 /// Where one try goes.
 #[derive(Debug, Clone)]
@@ -16,9 +18,23 @@ pub(crate) struct Hop {
     pub(crate) connect_timeout: Duration,
     /// An idle connection is closed after this.
     pub(crate) idle_timeout: Duration,
+    /// Counts the connections to it; `None` outside the mesh.
+    pub(crate) gate: Option<Arc<Gate>>,
+    /// Connections at a time; `None` = no limit.
+    pub(crate) most: Option<NonZeroU32>,
 }
 
 impl Hop {
+    /// By what the pool knows its connections.
+    pub(crate) fn to(&self) -> To<'_> {
+        (self.address, self.gate.as_ref())
+    }
+
+    /// Whether a try takes a connection to itself: all but requests that share one of HTTP/2.
+    pub(crate) fn is_exclusive(&self, wish: &Wish) -> bool {
+        !matches!(wish, Wish::Answer { .. }) || !(self.is_mesh() || self.http2)
+    }
+
     /// Whether the far end must prove an identity: then nothing ever leaves in plaintext.
     pub(crate) fn is_mesh(&self) -> bool {
         self.endpoint.as_ref().is_some_and(|endpoint| endpoint.identity.is_some())

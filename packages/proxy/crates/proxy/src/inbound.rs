@@ -31,7 +31,8 @@ pub(crate) fn decide(call: &mut Call, outcome: &mut Outcome<'_>) -> Result<Plan,
     let http2 = call.speaks_http2(port.protocol);
     call.workload = workload;
     let permit = permitted(call, &snapshot, outcome)?;
-    Ok(Plan { snapshot, target: Target::Process { address, http2, permit }, rule: None, share: 0, mirrors: Vec::new(), hash: None })
+    let target = Target::Process { address, workload: call.workload.clone(), http2, permit };
+    Ok(Plan { snapshot, target, rule: None, share: 0, mirrors: Vec::new(), hash: None, session: None })
 }
 
 fn permitted(call: &Call, snapshot: &Snapshot, outcome: &mut Outcome<'_>) -> Result<Permit, Fault> {

@@ -5,9 +5,11 @@ use std::{
     cell::{Cell, RefCell},
     io::{self, IoSlice},
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll, ready},
 };
 
+use plait_model::Place;
 use plait_net::Buffer;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
@@ -57,11 +59,15 @@ impl Drop for Gathering {
 
 /// Takes a connection apart.
 pub(crate) fn halves(stream: TcpStream) -> (Input, Output) {
+    placed_halves(stream, None)
+}
+
+/// The same for a connection that takes a place until both halves are gone.
+pub(crate) fn placed_halves(stream: TcpStream, place: Option<Place>) -> (Input, Output) {
     let (read, write) = stream.into_split();
-    (
-        Input { half: read, buffer: Buffer::default() },
-        Output { half: Some(write), pending: Vec::new(), written: 0, left: false, gathering: None },
-    )
+    let place = place.map(Rc::new);
+    let input = Input { half: read, buffer: Buffer::default(), _place: place.clone() };
+    (input, Output { half: Some(write), pending: Vec::new(), written: 0, left: false, gathering: None, _place: place })
 }
 
 /// Puts a connection together again, for one who reads and writes by himself; `None` when it was reset.
@@ -168,6 +174,8 @@ impl AsyncWrite for ReadAhead {
 pub(crate) struct Input {
     half: OwnedReadHalf,
     pub(crate) buffer: Buffer,
+    /// Behind the half: it is free when that is closed.
+    _place: Option<Rc<Place>>,
 }
 
 impl Input {
@@ -192,6 +200,16 @@ impl Input {
         std::future::pending().await
     }
 
+    /// As `gone`, though something was said already: what more comes is kept, as long as there is room.
+    pub(crate) async fn gone_behind(&mut self) {
+        while self.buffer.data().len() < AHEAD {
+            if matches!(self.fill(AHEAD).await, Ok(0) | Err(_)) {
+                return;
+            }
+        }
+        std::future::pending().await
+    }
+
     /// Whether nothing came in and nobody closed: an idle connection that may be used again.
     pub(crate) fn is_quiet(&self) -> bool {
         let mut byte = [0];
@@ -210,6 +228,7 @@ pub(crate) struct Output {
     /// Whether a byte left since `begin`.
     left: bool,
     gathering: Option<Gathering>,
+    _place: Option<Rc<Place>>,
 }
 
 impl Output {

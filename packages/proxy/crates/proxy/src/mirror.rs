@@ -11,6 +11,7 @@ use crate::{
     call::{Call, Wish},
     health,
     plan::{Plan, Target},
+    queue,
     source::Step,
     upstream::{self, Arrived, Begun, Outgoing},
     worker::Worker,
@@ -71,8 +72,9 @@ async fn deliver(worker: &Rc<Worker>, copy: Copy) -> Option<()> {
     let _admitted = plait_decide::limit::admit(&limited).ok()?;
     health::called(worker, &limited, &source.key);
     // Copies follow nobody's session.
-    let plan = Plan { snapshot, target: Target::Backend(backend), rule: None, share: 0, mirrors: Vec::new(), hash: None };
-    let hop = plan.hop(&[], worker.now_nanos()).ok()?;
+    let plan = Plan { snapshot, target: Target::Backend(backend), rule: None, share: 0, mirrors: Vec::new(), hash: None, session: None };
+    let hop = plan.hop(&source, &[], worker.now_nanos()).ok()?;
+    let _turn = queue::turn_of_a_copy(&plan, &hop, &wish)?;
     let asked = Outgoing { head: &head, wish: &wish, generation };
     let Begun { mut sink, mut awaited, _busy } = upstream::open(worker, &source, &hop, false).await.ok()?.begin(asked).ok()?;
     if !body.is_empty() {

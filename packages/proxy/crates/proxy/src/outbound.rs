@@ -5,9 +5,11 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use plait_decide::{
     hash, rewrite,
     route::{self, RouteChoice},
+    session,
 };
 use plait_model::{
-    Backend, Destination, DestinationKey, DestinationPort, Egress, Lookup, ObjectRef, Reason, Rule, Snapshot, split_authority,
+    Backend, Destination, DestinationKey, DestinationPort, Egress, Lookup, ObjectRef, Reason, Rule, Snapshot, WeightedBackend,
+    split_authority,
 };
 use plait_telemetry::Outcome;
 
@@ -17,6 +19,7 @@ use crate::{
     plan::{Plan, Target, mirrors},
     reject::Reject,
     tunnel, upstream,
+    worker::unix_seconds,
 };
 
 /// A request to a destination that was never dialled waits this long for what the control plane says of it.
@@ -66,7 +69,8 @@ pub(crate) async fn decide(call: &mut Call, outcome: &mut Outcome<'_>) -> Result
     outcome.backend = rule.backends[share].backend.clone();
     let backend = backend(&rule, share, &snapshot)?;
     let hash = hash::of_request(&backend, &call.head, &call.peer);
-    let mut plan = Plan { snapshot, target: Target::Backend(backend), rule: Some(rule), share, mirrors: Vec::new(), hash };
+    let session = backend.sessions.as_ref().and_then(|_| session::endpoint(&backend, &call.head, Some(unix_seconds())));
+    let mut plan = Plan { snapshot, target: Target::Backend(backend), rule: Some(rule), share, mirrors: Vec::new(), hash, session };
     plan.mirrors = mirrors(plan.filters());
     Ok(Decided::Go(Box::new(plan)))
 }
@@ -125,7 +129,10 @@ fn routed(call: &mut Call, port: &DestinationPort, snapshot: &Snapshot) -> Resul
         call.response.headers.append("location", location.as_bytes());
         return Ok(Routed::Redirected(rule));
     }
-    let share = share(&rule, snapshot)?;
+    let share = match kept_by_session(&rule, snapshot, call) {
+        Some(kept) => kept,
+        None => share(&rule, snapshot)?,
+    };
     let prefix = prefix_of(&choice);
     for filters in [&rule.filters, &rule.backends[share].filters] {
         rewrite::request(filters, prefix.as_deref(), &mut call.head);
@@ -137,6 +144,13 @@ fn routed(call: &mut Call, port: &DestinationPort, snapshot: &Snapshot) -> Resul
 fn prefix_of(choice: &RouteChoice<'_>) -> Option<String> {
     let rewrites = |rule: &Rule| rule.filters.rewrite.is_some() || rule.backends.iter().any(|share| share.filters.rewrite.is_some());
     choice.prefix().filter(|_| rewrites(choice.rule)).map(Into::into)
+}
+
+/// Which of a rule's backends the caller's session keeps it with; asked only where there is a choice.
+fn kept_by_session(rule: &Rule, snapshot: &Snapshot, call: &Call) -> Option<usize> {
+    let remembers = |share: &WeightedBackend| snapshot.backends.get(&share.backend).is_some_and(|backend| backend.sessions.is_some());
+    let asked = rule.backends.len() > 1 && rule.backends.iter().any(remembers);
+    session::share(rule, snapshot, &call.head, asked.then(unix_seconds)?)
 }
 
 /// Which of a rule's backends this call goes to.
@@ -173,7 +187,7 @@ async fn outside(call: &Call, snapshot: Arc<Snapshot>, port: u16) -> Result<Plan
     if upstream::is_own(&call.worker, address) {
         return Err(reject(Reason::LoopDetected, format!("{host}:{port} is this proxy itself")).into());
     }
-    Ok(Plan { snapshot, target: Target::Outside(address), rule: None, share: 0, mirrors: Vec::new(), hash: None })
+    Ok(Plan { snapshot, target: Target::Outside(address), rule: None, share: 0, mirrors: Vec::new(), hash: None, session: None })
 }
 
 async fn resolve(host: &str, port: u16) -> Result<SocketAddr, String> {

@@ -2,8 +2,13 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use plait_decide::{authorize::Permit, balance};
-use plait_model::{Backend, CallTraffic, Filters, Mirror, Protocol, Reason, Rule, Snapshot};
+use plait_decide::{
+    authorize::Permit,
+    balance::{self, Wanted},
+};
+use plait_model::{
+    Backend, CallTraffic, ConnectionLimit, Endpoint, Filters, Gate, Mirror, Protocol, Reason, Rule, SessionAffinity, Snapshot, Workload,
+};
 
 use crate::{hop::Hop, reject::Reject};
 
@@ -26,6 +31,8 @@ pub(crate) struct Plan {
     pub(crate) mirrors: Vec<Arc<str>>,
     /// What chooses among endpoints, where the backend's algorithm hashes.
     pub(crate) hash: Option<u64>,
+    /// The index of the endpoint of the caller's session.
+    pub(crate) session: Option<usize>,
 }
 
 /// Where to.
@@ -37,6 +44,8 @@ pub(crate) enum Target {
     Process {
         /// Where it listens.
         address: SocketAddr,
+        /// Whose it is.
+        workload: Arc<Workload>,
         /// It speaks HTTP/2 by prior knowledge.
         http2: bool,
         /// That it may be called.
@@ -48,12 +57,13 @@ pub(crate) enum Target {
 
 impl Plan {
     /// Where the next try goes; endpoints in `tried` come last.
-    pub(crate) fn hop(&self, tried: &[u64], now_nanos: u64) -> Result<Hop, Reject> {
+    pub(crate) fn hop(&self, caller: &Workload, tried: &[u64], now_nanos: u64) -> Result<Hop, Reject> {
         let (address, endpoint, http2, connect_timeout, idle_timeout) = match &self.target {
             Target::Process { address, http2, .. } => (*address, None, *http2, CONNECT, IDLE),
             Target::Outside(address) => (*address, None, false, CONNECT, IDLE),
             Target::Backend(backend) => {
-                let endpoint = balance::pick(backend, self.hash, tried, now_nanos, |n| fastrand::usize(..n)).ok_or_else(|| {
+                let wanted = Wanted { hash: self.hash, session: self.session, zone: &caller.zone };
+                let endpoint = balance::pick(backend, wanted, tried, now_nanos, |n| fastrand::usize(..n)).ok_or_else(|| {
                     let detail = nobody(backend);
                     Reject { detail, ..Reject::new(Reason::NoReadyEndpoint, self.snapshot.generation) }
                 })?;
@@ -61,12 +71,37 @@ impl Plan {
                 (endpoint.address, Some(endpoint.clone()), http2, backend.traffic.connect_timeout, backend.traffic.idle_timeout)
             }
         };
-        Ok(Hop { address, endpoint, http2, connect_timeout, idle_timeout })
+        let (gate, limit) = self.gate().unzip();
+        let most = limit.flatten().map(|limit| limit.most);
+        Ok(Hop { address, endpoint, http2, connect_timeout, idle_timeout, gate: gate.cloned(), most })
+    }
+
+    /// Who counts the connections to the target, and how many there may be.
+    pub(crate) fn gate(&self) -> Option<(&Arc<Gate>, Option<&ConnectionLimit>)> {
+        match &self.target {
+            Target::Backend(backend) => Some((&backend.state.gate, backend.traffic.connections.as_ref())),
+            Target::Process { address, workload, .. } => workload.port(address.port()).map(|port| (&port.gate, port.connections.as_ref())),
+            Target::Outside(_) => None,
+        }
     }
 
     /// Timeouts and retries.
     pub(crate) fn traffic(&self) -> Option<&CallTraffic> {
         self.rule.as_deref().map(|rule| &rule.traffic)
+    }
+
+    /// The affinity whose session begins with an answer of `endpoint`; `None` where there is none, or it goes on.
+    pub(crate) fn new_session(&self, endpoint: &Endpoint) -> Option<&SessionAffinity> {
+        let Target::Backend(backend) = &self.target else { return None };
+        let goes_on = self.session.and_then(|index| backend.endpoints.get(index)).is_some_and(|before| before.id == endpoint.id);
+        backend.traffic.sessions.as_ref().filter(|_| !goes_on)
+    }
+
+    /// The backend, where it prefers the caller's zone and this endpoint stands in another.
+    pub(crate) fn crosses_zones(&self, caller: &Workload, endpoint: &Endpoint) -> Option<&Backend> {
+        let Target::Backend(backend) = &self.target else { return None };
+        let crosses = backend.traffic.zone_aware.is_some() && !caller.zone.is_empty() && caller.zone != endpoint.zone;
+        crosses.then_some(&**backend)
     }
 
     /// Filters of the rule, then of the chosen backend.

@@ -67,6 +67,9 @@ impl Reject {
         let mut head = ResponseHead { status: self.reason.status(), ..ResponseHead::default() };
         head.headers.append(REASON_HEADER, self.reason.as_str().as_bytes());
         head.headers.append("content-type", kind.as_bytes());
+        if let Some(seconds) = self.reason.retry_after_seconds() {
+            head.headers.append("retry-after", seconds.to_string().as_bytes());
+        }
         (head, body)
     }
 

@@ -34,12 +34,12 @@ pub(crate) async fn serve(call: &mut Call, record: &mut Record) {
     }
 }
 
-/// Where the request goes; `None` when the route has answered it.
-async fn decide(call: &mut Call, outcome: &mut Outcome<'_>) -> Result<Option<Plan>, Fault> {
+/// Where the request goes; `None` when the route has answered it. Boxed: every idle connection has room for it.
+async fn decide(call: &mut Call, outcome: &mut Outcome<'_>) -> Result<Option<Box<Plan>>, Fault> {
     match call.direction {
-        Direction::Inbound => inbound::decide(call, outcome).map(Some),
+        Direction::Inbound => inbound::decide(call, outcome).map(|plan| Some(Box::new(plan))),
         Direction::Outbound => Ok(match outbound::decide(call, outcome).await? {
-            Decided::Go(plan) => Some(*plan),
+            Decided::Go(plan) => Some(plan),
             Decided::Answered => None,
         }),
     }

@@ -37,6 +37,8 @@ pub struct Shared {
     pub undeclared: Undeclared,
     /// Active health checks.
     pub(crate) checks: Checks,
+    /// Told when somebody waits for the place of a connection that another worker may keep idle.
+    pub(crate) short: watch::Sender<()>,
     /// Connections of callers.
     admitted: AtomicUsize,
     /// When the clock of everything that decides began.
@@ -65,6 +67,7 @@ impl Shared {
             connections: Connections::default(),
             undeclared: Undeclared::default(),
             checks: Checks::default(),
+            short: watch::Sender::default(),
             admitted: AtomicUsize::new(0),
             began: Instant::now(),
         })

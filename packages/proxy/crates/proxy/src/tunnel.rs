@@ -50,7 +50,7 @@ pub(crate) async fn decide(
     outcome.backend = rule.backends[share].backend.clone();
     let backend = backend(&rule, share, &snapshot)?;
     let hash = hash::of_request(&backend, &call.head, &call.peer);
-    Ok(Plan { snapshot, target: Target::Backend(backend), rule: Some(rule), share, mirrors: Vec::new(), hash })
+    Ok(Plan { snapshot, target: Target::Backend(backend), rule: Some(rule), share, mirrors: Vec::new(), hash, session: None })
 }
 
 fn to_the_service(call: &Call, snapshot: Arc<Snapshot>, destination: &Destination, port: u16) -> Result<Plan, Fault> {
@@ -59,7 +59,7 @@ fn to_the_service(call: &Call, snapshot: Arc<Snapshot>, destination: &Destinatio
         return Err(no_port(destination, port, snapshot.generation).into());
     };
     let hash = hash::of_request(&backend, &call.head, &call.peer);
-    Ok(Plan { snapshot, target: Target::Backend(backend), rule: None, share: 0, mirrors: Vec::new(), hash })
+    Ok(Plan { snapshot, target: Target::Backend(backend), rule: None, share: 0, mirrors: Vec::new(), hash, session: None })
 }
 
 /// The server that the client of TLS asks for; or why there is none. Nothing that came is taken.

@@ -21,9 +21,10 @@ use crate::{
     failed::Failed,
     heads::{Next, Said, UPGRADED_HEADER, read_response, response_from_http2, to_http2, write_request},
     hop::Hop,
-    io::{Input, Output, halves},
+    io::{Input, Output, placed_halves},
     mesh,
     multiplex::{Busy, Key, Live, Proof, Stream, Unopened},
+    queue,
     reject::{REJECT_HEADER, Reject},
     sink::Sink,
     source::{Broken, Source},
@@ -107,23 +108,27 @@ pub(crate) async fn open(worker: &Rc<Worker>, source: &Workload, hop: &Hop, fres
             .map(|stream| Upstream::Http2 { stream, proxy: Some(endpoint.clone()) })
     } else if hop.http2 {
         process(worker, hop).await.map(|stream| Upstream::Http2 { stream, proxy: None })
-    } else if let Some((input, output)) = (!fresh).then(|| worker.pool.take(hop.address, Instant::now())).flatten() {
+    } else if let Some((input, output)) = (!fresh).then(|| worker.pool.take(hop.to(), Instant::now())).flatten() {
         return Ok(Upstream::Http1 { input, output, reused: true });
     } else {
-        plain(hop).await
+        // Boxed: dialling is rare, and every request would carry room for it.
+        Box::pin(plain(worker, hop)).await
     };
     if let Some(endpoint) = &hop.endpoint {
         match &opened {
             Ok(_) => balance::reached(endpoint),
+            // It was not asked.
+            Err(failed) if failed.reject.reason == Reason::ConnectionLimit => {}
             Err(_) => balance::refused(endpoint, worker.now_nanos()),
         }
     }
     opened
 }
 
-async fn plain(hop: &Hop) -> Result<Upstream, Failed> {
+async fn plain(worker: &Worker, hop: &Hop) -> Result<Upstream, Failed> {
+    let place = queue::place(worker, hop).await?;
     let stream = plait_net::connect(hop.address, hop.connect_timeout).await.map_err(|error| refused(hop, &error))?;
-    let (input, output) = halves(stream);
+    let (input, output) = placed_halves(stream, place);
     Ok(Upstream::Http1 { input, output, reused: false })
 }
 
@@ -331,7 +336,7 @@ pub(crate) fn keep(worker: &Worker, hop: &Hop, sink: Sink, response: Box<Respons
     {
         // A request takes a moment to get there: what its server keeps for so long is used for a second less.
         let told = said.idle_seconds.map_or(FOR_EVER, |seconds| Duration::from_secs(seconds.saturating_sub(1).into()));
-        worker.pool.put(hop.address, (body.input, sink.output), hop.idle_timeout.min(told).min(FOR_EVER), Instant::now());
+        worker.pool.put(hop.to(), (body.input, sink.output), hop.idle_timeout.min(told).min(FOR_EVER), Instant::now());
     }
 }
 

@@ -49,6 +49,8 @@ pub(crate) fn blames_the_endpoint(reason: Reason) -> bool {
         | Reason::DiscoveryUnavailable
         | Reason::IdentityUnavailable
         | Reason::LoopDetected
+        // It is no fault to have no more connections.
+        | Reason::ConnectionLimit
         | Reason::Draining => false,
     }
 }

@@ -52,10 +52,17 @@ pub async fn serve(shared: Arc<Shared>, share_ports: bool) {
 }
 
 async fn sweep(worker: Rc<Worker>) {
+    let mut short = worker.shared.short.subscribe();
+    let mut sweeps = tokio::time::interval(SWEEP);
+    sweeps.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        tokio::time::sleep(SWEEP).await;
-        worker.pool.sweep(Instant::now());
-        worker.connections.sweep();
+        tokio::select! {
+            _ = sweeps.tick() => {
+                worker.pool.sweep(Instant::now());
+                worker.connections.sweep();
+            }
+            Ok(()) = short.changed() => worker.pool.give_way(),
+        }
     }
 }
 
@@ -133,7 +140,7 @@ impl Worker {
     pub(crate) fn used(&self, destination: &Destination, now: Instant) {
         let (mut read, mut seconds) = self.wall.get();
         if now.saturating_duration_since(read) >= Duration::from_secs(1) || seconds == 0 {
-            (read, seconds) = (now, SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs()));
+            (read, seconds) = (now, unix_seconds());
             self.wall.set((read, seconds));
         }
         if destination.last_used.load(Relaxed) != seconds {
@@ -146,6 +153,11 @@ impl Worker {
         let limits = self.shared.world.load().mesh.limits;
         plait_http1::Limits { head_bytes: limits.head_bytes, headers: limits.headers }
     }
+}
+
+/// Seconds since 1970.
+pub(crate) fn unix_seconds() -> u64 {
+    SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs())
 }
 
 /// Counts what is under way.

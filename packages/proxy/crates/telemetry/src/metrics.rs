@@ -56,10 +56,16 @@ metrics! {
         "Attempts of requests but the first."
     MET_CLOSING "plait_closing_connections_total" Counter ["destination"]
         "Requests that met an idle connection which its server was closing."
+    WAITS "plait_connection_waits_total" Counter ["destination"]
+        "Requests and opaque connections that found all connections in use that connections.max allows."
     MIRRORED "plait_mirrored_requests_total" Counter ["backend" "outcome"]
         "Copies of requests for mirror backends."
     EJECTIONS "plait_ejections_total" Counter ["backend"]
         "Endpoints that outlierDetection ejected."
+    SESSIONS "plait_sessions_total" Counter ["backend"]
+        "Sessions that began with an answer, where sessionAffinity is set."
+    CROSS_ZONE "plait_cross_zone_attempts_total" Counter ["backend"]
+        "Attempts of requests that left the caller's zone, where loadBalancer.zoneAware is set."
     CHECKS "plait_health_checks_total" Counter ["backend" "outcome"]
         "Health checks that ended."
     UNHEALTHY "plait_unhealthy_endpoints" Gauge ["backend"]

@@ -25,8 +25,11 @@ pub(crate) fn page(telemetry: &Telemetry) -> String {
     let counted = [
         (&metrics::RETRIES, telemetry.retries.all()),
         (&metrics::MET_CLOSING, telemetry.met_closing.all()),
+        (&metrics::WAITS, telemetry.waits.all()),
         (&metrics::MIRRORED, telemetry.mirrors.all()),
         (&metrics::EJECTIONS, telemetry.ejections.all()),
+        (&metrics::SESSIONS, telemetry.sessions.all()),
+        (&metrics::CROSS_ZONE, telemetry.cross_zone.all()),
         (&metrics::CHECKS, telemetry.checks.all()),
     ];
     for (metric, series) in counted {

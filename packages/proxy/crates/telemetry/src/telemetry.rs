@@ -35,6 +35,7 @@ pub struct Telemetry {
     pub(crate) connections: Connections,
     pub(crate) retries: Retries,
     pub(crate) met_closing: Retries,
+    pub(crate) waits: Retries,
     pub(crate) mirrors: Mirrors,
     pub(crate) ejections: Backends,
     pub(crate) checks: Checks,
@@ -42,6 +43,8 @@ pub struct Telemetry {
     pub(crate) panicking: Backends,
     pub(crate) denials: Denials,
     pub(crate) cuts: Cuts,
+    pub(crate) sessions: Backends,
+    pub(crate) cross_zone: Backends,
     pub(crate) dry_runs: DryRuns,
     pub(crate) in_flight: [Gauge; 2],
     pub(crate) panics: AtomicU64,
@@ -65,6 +68,7 @@ impl Telemetry {
             connections: Connections::new(),
             retries: Retries::new(),
             met_closing: Retries::new(),
+            waits: Retries::new(),
             mirrors: Mirrors::new(),
             ejections: Backends::new(),
             checks: Checks::new(),
@@ -72,6 +76,8 @@ impl Telemetry {
             panicking: Backends::new(),
             denials: Denials::new(),
             cuts: Cuts::default(),
+            sessions: Backends::new(),
+            cross_zone: Backends::new(),
             dry_runs: DryRuns::default(),
             in_flight: Default::default(),
             panics: AtomicU64::new(0),
@@ -118,6 +124,11 @@ impl Telemetry {
         self.met_closing.series(&RetryLabels(destination.clone())).counters.fetch_add(1, Relaxed);
     }
 
+    /// A request waited for a connection to `destination`, since there may be no more.
+    pub fn waited(&self, destination: &Arc<str>) {
+        self.waits.series(&RetryLabels(destination.clone())).counters.fetch_add(1, Relaxed);
+    }
+
     /// An endpoint of `backend`, "namespace/service:port", was ejected because it answered badly.
     pub fn ejected(&self, backend: &Arc<str>) {
         self.ejections.series(&BackendLabels(backend.clone())).counters.fetch_add(1, Relaxed);
@@ -133,6 +144,16 @@ impl Telemetry {
         let labels = BackendLabels(backend.clone());
         self.unhealthy.series(&labels).counters.store(unhealthy, Relaxed);
         self.panicking.series(&labels).counters.store(panics.into(), Relaxed);
+    }
+
+    /// A session with an endpoint of `backend` began.
+    pub fn session_begun(&self, backend: &Arc<str>) {
+        self.sessions.series(&BackendLabels(backend.clone())).counters.fetch_add(1, Relaxed);
+    }
+
+    /// A request for `backend`, which prefers the caller's zone, left it.
+    pub fn crossed_zones(&self, backend: &Arc<str>) {
+        self.cross_zone.series(&BackendLabels(backend.clone())).counters.fetch_add(1, Relaxed);
     }
 
     /// A request was mirrored to `backend`, "namespace/service:port".

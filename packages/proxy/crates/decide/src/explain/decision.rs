@@ -104,6 +104,12 @@ pub struct Balancing {
     pub hash_on: Option<String>,
     /// "namespace/name" of the workload that this request belongs to; `None` when it has nothing to hash.
     pub owner: Option<String>,
+    /// What carries a session, in the user's terms; `None` without affinity.
+    pub sessions: Option<String>,
+    /// "namespace/name" of the workload that the request's session belongs to; `None` when it carries none.
+    pub session_of: Option<String>,
+    /// What part of the caller's zone stays in it, in the user's terms; `None` where zones are not looked at.
+    pub zone: Option<String>,
     /// What ejects an endpoint, in the user's terms; `None` = refused dials alone.
     pub ejected: Option<String>,
     /// What is checked of each endpoint, and what follows; `None` = nothing.
@@ -123,6 +129,8 @@ pub struct Place {
     pub address: String,
     /// Whom it must prove to be; `None` = plaintext.
     pub identity: Option<String>,
+    /// Its zone, may be empty.
+    pub zone: String,
     /// What keeps requests from it at the moment, in the user's terms; empty = nothing.
     pub standing: Vec<String>,
 }
@@ -140,6 +148,10 @@ pub struct Limits {
     pub idle_ms: Option<u64>,
     /// `connections.maxRequests` of the backend; `None` = no limit.
     pub max_requests: Option<u32>,
+    /// `connections.max` of the backend; `None` = no limit.
+    pub max_connections: Option<u32>,
+    /// `connections.maxPending`, where there is a limit.
+    pub max_pending: Option<u32>,
     /// Tries after the first.
     pub retry_attempts: u32,
     /// Answers that are tried again.

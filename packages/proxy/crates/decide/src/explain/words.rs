@@ -1,10 +1,14 @@
 //! Matches in the user's terms. Called by `explain`; compares nothing that routing has not compared.
 
 use plait_model::{
-    HashOn, HealthCheck, Hostname, OutlierDetection, PathMatch, Probe, RequestHead, RouteMatch, Rule, Specificity, ValueMatch,
+    Carrier, HashOn, HealthCheck, Hostname, OutlierDetection, PathMatch, Probe, RequestHead, RouteMatch, Rule, SessionAffinity,
+    Specificity, ValueMatch,
 };
 
-use crate::route::{self, RouteChoice};
+use crate::{
+    route::{self, RouteChoice},
+    zone::Stay,
+};
 
 /// What a match asks for, part by part.
 pub(super) fn matched(found: &RouteMatch) -> Vec<String> {
@@ -78,6 +82,24 @@ pub(super) fn hashed(on: &HashOn) -> String {
         HashOn::Cookie(name) => format!("cookie {name}"),
         HashOn::Address => "the caller's address".into(),
         HashOn::Identity => "the caller's identity".into(),
+    }
+}
+
+/// What carries a session.
+pub(super) fn carried(affinity: &SessionAffinity) -> String {
+    let carrier = match &affinity.carrier {
+        Carrier::Cookie { name, .. } => format!("cookie {name}"),
+        Carrier::Header(name) => format!("header {name}"),
+    };
+    affinity.ttl.map_or(carrier.clone(), |ttl| format!("{carrier}, for {ttl:?}"))
+}
+
+/// What part of the callers in `zone` stays there.
+pub(super) fn stays(zone: &str, stay: Option<Stay>) -> String {
+    match stay {
+        None if zone.is_empty() => "the caller stands in none, so any endpoint".to_owned(),
+        None => format!("{zone} has too few endpoints, or all of them, so any endpoint"),
+        Some(Stay { part, fit, of }) => format!("{:.0} % stays in {zone}, which has {fit} of {of} fit endpoints", part * 100.0),
     }
 }
 
