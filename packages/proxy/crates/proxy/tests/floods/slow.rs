@@ -3,12 +3,12 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use plait_testkit::{Message, Peer, Proxy, Stage, until};
+use plait_testkit::{Message, Peer, Proxy, Stage, Way, until};
 
 use crate::{
     attacker::{CONTINUATION, Door, END_STREAM, HEADERS, SETTINGS, Target, field, frame},
     measure::descriptors,
-    scene::{NOISE, alone, calls, many_descriptors, nothing_is_left, on_a_thread, stage},
+    scene::{NOISE, alone, calls, many_descriptors, nothing_is_left, on_a_thread, stage_of},
 };
 
 /// Of each kind.
@@ -33,7 +33,7 @@ struct Kind {
 }
 
 fn kinds(stage: &Stage) -> [Kind; 5] {
-    let (outbound, inbound) = (stage.outbound.address, stage.places["reviews-1"].inbound.address);
+    let (outbound, inbound) = (stage.outbound.address, stage.inbound.address);
     let of = |name, place, begins: &[u8], drips, told| Kind { name, place, begins: begins.to_vec(), drips, told };
     let mut head = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     head.extend(frame(SETTINGS, 0, 0, b""));
@@ -83,9 +83,8 @@ async fn all_are_cut(proxy: &Proxy, metric: &str, label: &str, count: usize) {
 
 /// Everybody is sent away in the order of the limits: 10 seconds for handshakes, 30 for heads, a minute for bodies.
 async fn each_ends_on_time(stage: &Stage) {
-    let far = stage.far.as_ref().unwrap();
-    far.passes(Duration::from_secs(10)).await;
-    all_are_cut(far, "plait_connections_cut_total", "cause=\"slow_handshake\"", EACH).await;
+    stage.web.passes(Duration::from_secs(10)).await;
+    all_are_cut(&stage.web, "plait_connections_cut_total", "cause=\"slow_handshake\"", EACH).await;
     stage.web.passes(Duration::from_secs(30)).await;
     all_are_cut(&stage.web, "plait_connections_cut_total", "cause=\"slow_head\"", 3 * EACH).await;
     stage.web.passes(Duration::from_secs(30)).await;
@@ -96,7 +95,8 @@ async fn each_ends_on_time(stage: &Stage) {
 /// One scene; gives the neighbour's p99 before and meanwhile.
 async fn endure() -> (Duration, Duration) {
     let _alone = alone().await;
-    let stage = stage().await;
+    // Between two sidecars a clock that jumps looks like a peer that does not answer.
+    let stage = stage_of(Way::Hop).await;
     let (held, place, kinds) = (descriptors(), stage.outbound.address, kinds(&stage));
     let before = on_a_thread(calls(place, CALLS)).await;
     let mut callers = connect(&kinds).await;
@@ -137,7 +137,7 @@ async fn slow_callers_are_sent_away_on_time_and_hold_back_nobody() {
 #[tokio::test]
 async fn a_connection_that_asks_for_nothing_is_closed_after_an_hour_and_one_that_waits_is_not() {
     let _alone = alone().await;
-    let stage = Stage::new(plait_testkit::Way::Hop).await;
+    let stage = Stage::new(Way::Hop).await;
     let (target, origin) = (Target::of(&stage, Door::Outbound), stage.origin("reviews-1"));
     let mut idle = crate::attacker::Attacker::connect(&target, &[]).await;
     let mut waits = crate::attacker::Attacker::connect(&target, &[]).await;
