@@ -138,9 +138,10 @@ class Rig:
         """Both Services with these places, as the control plane says it."""
         return told.endpoints([self.places[name] for name in names])
 
-    def load(self, rate: int, seed: int) -> Load:
-        """A load on both Services."""
-        return Load(self.callers, rate, seed, lambda: self.origins.seen)
+    def load(self, rate: int, seed: int, without: str = "") -> Load:
+        """A load on both Services, `without` one kind of callers."""
+        kinds = [(caller, share) for caller, share in self.callers if caller.name != without]
+        return Load(kinds, rate, seed, lambda: self.origins.seen)
 
     def residue(self, proxy: str) -> residue.Residue:
         """What "caller" or "called" holds."""
