@@ -44,8 +44,11 @@ pub(crate) struct Call {
     /// Learns who speaks first in a tunnel whose client was silent.
     pub(crate) first_word: Option<Rc<FirstWord>>,
     /// The last authority and what it stands for.
-    pub(crate) named: Option<(String, DestinationKey, u16)>,
+    pub(crate) named: Option<Named>,
 }
+
+/// An authority, and the destination and port that it stands for.
+pub(crate) type Named = (String, DestinationKey, u16);
 
 /// The storage of requests, to be used again by the next on the same connection.
 #[derive(Debug)]
@@ -54,6 +57,7 @@ pub(crate) struct Storage {
     response: ResponseHead,
     kept: Kept,
     record: Record,
+    named: Option<Named>,
 }
 
 /// What the caller wants beside an answer.
@@ -158,14 +162,14 @@ impl Call {
 
     /// Takes the storage of an earlier request of the connection; gives its record.
     pub(crate) fn reuse(&mut self, storage: Storage) -> Record {
-        let Storage { head, response, kept, record } = storage;
-        (self.head, self.response, self.kept) = (head, response, kept);
+        let Storage { head, response, kept, record, named } = storage;
+        (self.head, self.response, self.kept, self.named) = (head, response, kept, named);
         record
     }
 
     /// Leaves the storage for the next request of the connection.
     pub(crate) fn retire(self, record: Record) -> Storage {
-        Storage { head: self.head, response: self.response, kept: self.kept, record }
+        Storage { head: self.head, response: self.response, kept: self.kept, record, named: self.named }
     }
 
     /// The record of its connection's requests.
