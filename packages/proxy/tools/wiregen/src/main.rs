@@ -1,10 +1,11 @@
 //! Generates the Rust half of the contract: `packages/sdk/proto` in, `packages/proxy/crates/wire/src/gen` out.
 //! Called by `nox -s proto`; needs no protoc. Must not be a build script: generated code is checked in, and read in reviews.
 
-use std::{error::Error, path::Path};
+use std::{env, error::Error, path::PathBuf};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../..");
+    // Asked when it runs: clones share what was built, and where it was built is not where it is wanted.
+    let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../../../..");
     let proto = root.join("packages/sdk/proto");
     let out = root.join("packages/proxy/crates/wire/src/gen");
     let mut files: Vec<_> = std::fs::read_dir(proto.join("plait/v1"))?
