@@ -96,18 +96,22 @@ fn one_of_everything(telemetry: &Telemetry, name: &Arc<str>) {
     let mut outcome = Outcome::begin(telemetry, &mut record);
     outcome.destination = name.clone();
     outcome.route = name.clone();
-    outcome.rejected(plait_model::Reason::Overloaded, None);
+    let policy = ObjectRef { kind: "".into(), namespace: (&**name).into(), name: (&**name).into() };
+    outcome.rejected(plait_model::Reason::PolicyDenied, Some(policy.clone()));
     drop(outcome);
     let connection = telemetry.connection(Direction::Inbound, Protocol::Http2, name, name, true);
     connection.sent(1);
     connection.received(1);
-    telemetry.dry_run_denied(&ObjectRef { kind: "".into(), namespace: (&**name).into(), name: (&**name).into() }, name);
+    telemetry.dry_run_denied(&policy, name);
     telemetry.retried(name);
     telemetry.mirrored(name, Mirrored::Failed);
     telemetry.ejected(name);
     telemetry.checked(name, Checked::Failed);
     telemetry.set_health(name, 0, false);
     telemetry.met_closing(name);
+    telemetry.waited(name);
+    telemetry.session_begun(name);
+    telemetry.crossed_zones(name);
     telemetry.cut(Direction::Outbound, Cut::Idle);
     telemetry.set_certificate(name, Some(SystemTime::UNIX_EPOCH));
 }
@@ -151,6 +155,6 @@ fn made_up_names_end_under_other() {
     }
     let page = Page::parse(&telemetry.render());
     assert_eq!(page.sum("plait_requests_total"), 500.0);
-    let other = r#"plait_requests_total{direction="inbound",source="other",destination="other",route="other",code_class="5xx"}"#;
+    let other = r#"plait_requests_total{direction="inbound",source="other",destination="other",route="other",code_class="4xx"}"#;
     assert_eq!(page.value(other), 300.0);
 }
