@@ -140,6 +140,8 @@ async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
         });
         let next = tokio::select! {
             biased;
+            // First, since it is ready most often; it never is for longer than a turn of frames.
+            next = accepting => next,
             cut = &mut unbearable => {
                 telemetry.cut(party.direction, cut);
                 connection.abrupt_shutdown(if cut == Cut::Idle { Code::NO_ERROR } else { Code::ENHANCE_YOUR_CALM });
@@ -151,7 +153,6 @@ async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
                 let _ = tokio::time::timeout(FAREWELL, farewell).await;
                 return;
             }
-            next = accepting => next,
             () = &mut closing, if !closed => {
                 closed = true;
                 connection.graceful_shutdown();

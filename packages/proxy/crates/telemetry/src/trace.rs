@@ -79,18 +79,28 @@ fn not_zero<T: Default + PartialEq>(draw: impl FnMut() -> T) -> T {
     iter::repeat_with(draw).find(|id| *id != T::default()).unwrap_or_default()
 }
 
-/// Bytes of hexadecimal digits, lower case alone.
-fn bytes<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
-    };
-    let mut out = [0; N];
-    for (byte, pair) in out.iter_mut().zip(text.chunks_exact(2)) {
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+/// What each byte is worth as a hexadecimal digit, lower case alone.
+const VALUES: [u8; 256] = {
+    let mut values = [NO_DIGIT; 256];
+    let mut digit = 0;
+    while digit < DIGITS.len() {
+        values[DIGITS[digit] as usize] = digit as u8;
+        digit += 1;
     }
-    Some(out)
+    values
+};
+const NO_DIGIT: u8 = 0xf0;
+
+/// Bytes of hexadecimal digits, lower case alone. All are read before one is found wrong: every request through a pair has a trace to read.
+fn bytes<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
+    let mut out = [0; N];
+    let mut seen = 0;
+    for (byte, pair) in out.iter_mut().zip(text.chunks_exact(2)) {
+        let (high, low) = (VALUES[usize::from(pair[0])], VALUES[usize::from(pair[1])]);
+        seen |= high | low;
+        *byte = high << 4 | low;
+    }
+    (seen < NO_DIGIT).then_some(out)
 }
 
 /// Two digits for each byte; `out` is twice as long as `bytes`.
