@@ -53,10 +53,7 @@ pub(crate) async fn run(
     let mut in_flight = hop.endpoint.as_ref().map(|endpoint| InFlight::begin(&worker, endpoint));
     let asked = Outgoing { head: &call.head, wish: &call.wish, generation: plan.snapshot.generation };
     let Begun { mut sink, mut awaited, _busy } = upstream.begin(asked)?;
-    if !tries.continued && matches!(call.wish, Wish::Answer { expects_continue: true, .. }) {
-        tries.continued = true;
-        call.answer.interim(&ResponseHead { status: 100, ..Default::default() }).await.map_err(|_| Stop::Over(Fault::Caller))?;
-    }
+    bid_go_on(&call.wish, &mut call.answer, tries).await?;
     // What was sent before is sent again; a tunnel may have begun with bytes that were read already.
     let again = if tries.is_repeated() || call.wish == Wish::Tunnel { call.kept.whole() } else { None };
     let progress = Progress::new(call.onlooker.as_deref());
@@ -95,19 +92,29 @@ pub(crate) async fn run(
     };
     outcome.sent_bytes += progress.sent.get();
     outcome.received_bytes += progress.received.get();
-    let response = match ended {
-        Ok(response) => response,
+    match ended {
+        Ok(response) => {
+            outcome.status = call.response.status;
+            if progress.whole.get() && response.said.keep_alive && !response.opened {
+                upstream::keep(&worker, hop, sink, response);
+            }
+            Ok(())
+        }
         Err(stop) => {
             note_refusal(&stop, hop, &worker);
             sink.abort();
-            return Err(stop);
+            Err(stop)
         }
-    };
-    outcome.status = call.response.status;
-    if progress.whole.get() && response.said.keep_alive && !response.opened {
-        upstream::keep(&worker, hop, sink, response);
     }
-    Ok(())
+}
+
+/// Tells a caller that waits for it to send its body, once.
+async fn bid_go_on(wish: &Wish, answer: &mut Answer, tries: &mut Tries) -> Result<(), Stop> {
+    if tries.continued || !matches!(wish, Wish::Answer { expects_continue: true, .. }) {
+        return Ok(());
+    }
+    tries.continued = true;
+    answer.interim(&ResponseHead { status: 100, ..Default::default() }).await.map_err(|_| Stop::Over(Fault::Caller))
 }
 
 /// An endpoint whose sidecar cannot reach its process is passed over for a while.

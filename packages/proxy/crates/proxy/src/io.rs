@@ -71,83 +71,47 @@ pub(crate) fn placed_halves(stream: TcpStream, place: Option<Place>) -> (Input, 
 }
 
 /// Puts a connection together again, for one who reads and writes by himself; `None` when it was reset.
-pub(crate) fn rejoin(input: Input, output: Output) -> Option<Rejoined> {
+pub(crate) fn rejoin(input: Input, output: Output) -> Option<Whole> {
     let stream = input.half.reunite(output.half?).ok()?;
-    Some(Rejoined { stream, ahead: input.buffer })
+    Some(Whole { stream, ahead: input.buffer, gathers: false })
 }
 
-/// A whole connection, and what was read from it already.
+/// A whole connection for one who reads and writes by himself, and what was read from it already.
 #[derive(Debug)]
-pub(crate) struct Rejoined {
+pub(crate) struct Whole {
     stream: TcpStream,
     ahead: Buffer,
+    gathers: bool,
 }
 
-impl AsyncRead for Rejoined {
+impl Whole {
+    /// One that is read as much at a time as there is: TLS asks for a record, and each would be a system call.
+    pub(crate) fn gathering(stream: TcpStream) -> Self {
+        Self { stream, ahead: Buffer::default(), gathers: true }
+    }
+}
+
+impl AsyncRead for Whole {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.ahead.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, into);
-        }
-        let count = self.ahead.data().len().min(into.remaining());
-        into.put_slice(&self.ahead.data()[..count]);
-        self.ahead.consume(count);
-        if self.ahead.is_empty() {
-            // It is never filled again.
-            self.ahead = Buffer::default();
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Rejoined {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, data)
-    }
-
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-/// A connection that is read as much at a time as there is: TLS asks for a record, and each would be a system call.
-#[derive(Debug)]
-pub(crate) struct ReadAhead {
-    stream: TcpStream,
-    ahead: Buffer,
-}
-
-impl ReadAhead {
-    pub(crate) fn new(stream: TcpStream) -> Self {
-        Self { stream, ahead: Buffer::default() }
-    }
-}
-
-impl AsyncRead for ReadAhead {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Self { stream, ahead } = &mut *self;
+        let Self { stream, ahead, gathers } = &mut *self;
         if ahead.is_empty() {
+            if !*gathers {
+                return Pin::new(stream).poll_read(cx, into);
+            }
             ready!(ahead.poll_fill(stream, 0, cx))?;
         }
         let count = ahead.data().len().min(into.remaining());
         into.put_slice(&ahead.data()[..count]);
         ahead.consume(count);
+        if ahead.is_empty() && !*gathers {
+            // It is never filled again.
+            *ahead = Buffer::default();
+        }
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for ReadAhead {
+impl AsyncWrite for Whole {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, data)
     }

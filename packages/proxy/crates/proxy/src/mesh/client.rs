@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use super::{ENCRYPTED, cryptography};
 use crate::{
     failed::Failed,
-    io::ReadAhead,
+    io::Whole,
     multiplex::{Key, Live, Proof, Stream, Unopened},
     reject::Reject,
     shared::{ConnectionInfo, Connections},
@@ -42,7 +42,7 @@ async fn dial(
 ) -> Result<Live, Failed> {
     let stream = TcpStream::connect(endpoint.address).await.map_err(|error| refused(endpoint, &error))?;
     stream.set_nodelay(true).and_then(|()| plait_net::notice_vanished(&stream)).map_err(|error| refused(endpoint, &error))?;
-    let secured = worker.shared.identities.connect(&source.key, ReadAhead::new(stream), &endpoint.server_name, expected).await;
+    let secured = worker.shared.identities.connect(&source.key, Whole::gathering(stream), &endpoint.server_name, expected).await;
     let mut stream = secured.map_err(|error: TlsError| failed(error.reason(), format!("{}: {error}", endpoint.workload)))?;
     stream.get_mut().1.set_buffer_limit(Some(ENCRYPTED));
     let (tls, group) = cryptography(stream.get_ref().1);

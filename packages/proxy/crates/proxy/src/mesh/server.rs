@@ -12,7 +12,7 @@ use tokio_rustls::server::TlsStream;
 use super::{ENCRYPTED, cryptography};
 use crate::{
     http2::{self, HANDSHAKE, Party},
-    io::ReadAhead,
+    io::Whole,
     shared::{ConnectionInfo, Connections},
     worker::Worker,
 };
@@ -25,7 +25,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, from: SocketAdd
         return;
     }
     // Who breaks the handshake is a stranger, and gets no more than the alert of TLS.
-    let accepted = match tokio::time::timeout(HANDSHAKE, worker.shared.identities.accept(ReadAhead::new(stream))).await {
+    let accepted = match tokio::time::timeout(HANDSHAKE, worker.shared.identities.accept(Whole::gathering(stream))).await {
         Ok(Ok(accepted)) => accepted,
         Ok(Err(_)) => return,
         Err(_) => return worker.shared.telemetry.cut(Direction::Inbound, Cut::SlowHandshake),
@@ -46,7 +46,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, from: SocketAdd
     drop(counted);
 }
 
-fn info(stream: &TlsStream<ReadAhead>, workload: &Workload, identity: &str, from: SocketAddr) -> ConnectionInfo {
+fn info(stream: &TlsStream<Whole>, workload: &Workload, identity: &str, from: SocketAddr) -> ConnectionInfo {
     let (tls, group) = cryptography(stream.get_ref().1);
     ConnectionInfo {
         direction: "inbound",
