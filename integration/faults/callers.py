@@ -95,7 +95,7 @@ def fields(request: Request) -> dict[str, str]:
 
 def read(status: int, headers: "httpx.Headers | aiohttp.typedefs.LooseHeaders", body: bytes) -> Answer:
     """An answer of a process, or of the mesh in its place."""
-    found = {str(name).lower(): str(value) for name, value in dict(headers).items()}  # type: ignore[arg-type]
+    found = {str(name).lower(): str(value) for name, value in dict(headers).items()}  # type: ignore[arg-type]  # both are pairs of texts
     said = found.get("plait-reason", "")
     if status != 200:
         said = f"{said} {body[:160].decode(errors='replace')}".strip()

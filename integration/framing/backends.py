@@ -120,7 +120,7 @@ class _HttpServer(BaseHTTPRequestHandler):
             if len(body) < length:
                 raise IncompleteRead(body)
             return body
-        chunks: Any = HTTPResponse(_Socket(self.rfile))  # type: ignore[arg-type]
+        chunks: Any = HTTPResponse(_Socket(self.rfile))  # type: ignore[arg-type]  # all it asks of a socket
         chunks.chunked, chunks.chunk_left, chunks.length = True, None, None
         return bytes(chunks.read())
 
@@ -135,7 +135,7 @@ class _Socket:
         self._stream = stream
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        return _Unclosed(self._stream)  # type: ignore[return-value]
+        return _Unclosed(self._stream)  # type: ignore[return-value]  # all that is read of it
 
 
 class _Unclosed:

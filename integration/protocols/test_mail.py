@@ -95,7 +95,7 @@ def client(request: pytest.FixtureRequest, mesh: Mesh, mail: Server) -> Iterator
 
 
 def test_a_large_message_is_sent_in_tls(client: smtplib.SMTP, mail: Server) -> None:
-    subject = f"large {client.sock.getpeername()[1]}"  # type: ignore[union-attr]
+    subject = f"large {client.sock.getpeername()[1]}"  # type: ignore[union-attr]  # connected
     client.starttls(context=trusting(mail.root, name=False))
     text = "\r\n".join(random.Random(1).randbytes(36).hex() for _ in range(MEGABYTES * 14_000))
     assert len(text) > MEGABYTES * 1_000_000
@@ -104,7 +104,7 @@ def test_a_large_message_is_sent_in_tls(client: smtplib.SMTP, mail: Server) -> N
 
 
 def test_messages_follow_each_other(client: smtplib.SMTP, mail: Server) -> None:
-    port = client.sock.getpeername()[1]  # type: ignore[union-attr]
+    port = client.sock.getpeername()[1]  # type: ignore[union-attr]  # connected
     for number in range(3):
         message = email.message.EmailMessage()
         message["Subject"] = f"number {number} {port}"

@@ -95,7 +95,7 @@ def test_a_blocked_client_is_woken(client: redis.Redis) -> None:
     with redis.Redis(connection_pool=client.connection_pool) as other:
         other.rpush("work", "one")
     waiting.join(PATIENCE_SECONDS)
-    assert [list(one) for one in found] == [[b"work", b"one"]]  # type: ignore[call-overload]
+    assert [list(one) for one in found] == [[b"work", b"one"]]  # type: ignore[call-overload]  # the stubs know RESP2 alone
 
 
 def test_a_connection_that_is_broken_off_is_seen(client: redis.Redis) -> None:

@@ -188,6 +188,7 @@ fn learn(call: &Call, plan: &Plan, hop: &Hop, (ended, destination): (&Result<(),
         call.worker.shared.telemetry.met_closing(destination);
     }
     let (Target::Backend(backend), Some(endpoint)) = (&plan.target, &hop.endpoint) else { return };
+    // Asked first: without rules nobody needs the clock.
     if backend.traffic.outliers.is_some()
         && let Some(good) = verdict::of(ended, &call.wish, &call.response)
         && outlier::note(backend, endpoint, good, call.worker.now_nanos())
