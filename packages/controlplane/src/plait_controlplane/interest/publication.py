@@ -6,7 +6,7 @@ Made by `app`; read by `interest.wanted`, by the streams and by the API. Immutab
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from plait_sdk.contracts import discovery_pb2, mesh_pb2, resource_pb2, route_pb2, workload_pb2
+from plait_sdk.contracts import discovery_pb2, mesh_pb2, resource_pb2, route_pb2, service_pb2, workload_pb2
 
 from plait_controlplane.translate.everything import Translation
 from plait_controlplane.translate.names import resource
@@ -39,6 +39,8 @@ class Publication:
     """By workload."""
     identities: Mapping[str, str]
     """The SPIFFE ID of each workload."""
+    addresses: Mapping[str, str]
+    """The Service that is called at an IP address."""
 
 
 def resources_of(translation: Translation, roots: Iterable[bytes]) -> dict[Key, resource_pb2.Resource]:
@@ -58,6 +60,7 @@ def publish(generation: int, resources: Mapping[Key, resource_pb2.Resource]) -> 
     routes: dict[str, list[RouteNeed]] = {}
     policies: dict[str, tuple[Key, ...]] = {}
     identities: dict[str, str] = {}
+    addresses: dict[str, str] = {}
     mesh = resources[resource_pb2.RESOURCE_KIND_MESH, "default"]
     trust_domain = mesh_pb2.Mesh.FromString(mesh.body).trust_domain
     for key, one in resources.items():
@@ -66,6 +69,9 @@ def publish(generation: int, resources: Mapping[Key, resource_pb2.Resource]) -> 
             backends = tuple(sorted(_backends(route)))
             for parent in route.parents:
                 routes.setdefault(parent.service, []).append(RouteNeed(key, parent.consumer_namespace, backends))
+        elif one.kind == resource_pb2.RESOURCE_KIND_SERVICE:
+            for address in service_pb2.Service.FromString(one.body).addresses:
+                addresses.setdefault(address, one.name)
         elif one.kind == resource_pb2.RESOURCE_KIND_WORKLOAD:
             workload = workload_pb2.Workload.FromString(one.body)
             policies[one.name] = tuple((resource_pb2.RESOURCE_KIND_POLICY, ref.name) for ref in workload.policies)
@@ -78,6 +84,7 @@ def publish(generation: int, resources: Mapping[Key, resource_pb2.Resource]) -> 
         routes={service: tuple(needs) for service, needs in routes.items()},
         policies=policies,
         identities=identities,
+        addresses=addresses,
     )
 
 

@@ -18,7 +18,10 @@ class Wanted:
 
 
 def wanted(publication: Publication, workloads: Iterable[str], destinations: Iterable[str]) -> Wanted:
-    """A destination brings its Service, its endpoints, the routes that bind this proxy, and all that those name."""
+    """A destination brings its Service, its endpoints, the routes that bind this proxy, and all that those name.
+
+    One that is the address of a workload brings that workload alone.
+    """
     keys: set[Key] = {(resource_pb2.RESOURCE_KIND_MESH, "default")}
     namespaces = {""}
     for workload in workloads:
@@ -27,12 +30,16 @@ def wanted(publication: Publication, workloads: Iterable[str], destinations: Ite
         keys.update(publication.policies.get(workload, ()))
     known, unknown = set(), set()
     for destination in destinations:
-        if (resource_pb2.RESOURCE_KIND_SERVICE, destination) not in publication.resources:
+        found = _found(publication, destination)
+        if found is None:
             unknown.add(destination)
             continue
         known.add(destination)
-        keys.update(_service(destination))
-        for route in publication.routes.get(destination, ()):
+        if found[0] == resource_pb2.RESOURCE_KIND_DIRECT:
+            keys.add(found)
+            continue
+        keys.update(_service(found[1]))
+        for route in publication.routes.get(found[1], ()):
             if route.consumer_namespace in namespaces:
                 keys.add(route.key)
                 for backend in route.backends:
@@ -51,6 +58,15 @@ def whole(publication: Publication, workload: str) -> discovery_pb2.ChangeSet:
         upserts=[publication.resources[key] for key in all_of_it.keys],
         known=sorted(all_of_it.known),
     )
+
+
+def _found(publication: Publication, destination: str) -> Key | None:
+    """The Service of that name or at that address, else who has the address itself; None when the mesh has neither."""
+    name = publication.addresses.get(destination, destination)
+    for key in ((resource_pb2.RESOURCE_KIND_SERVICE, name), (resource_pb2.RESOURCE_KIND_DIRECT, destination)):
+        if key in publication.resources:
+            return key
+    return None
 
 
 def _service(name: str) -> tuple[Key, Key]:

@@ -17,6 +17,7 @@ from plait_controlplane.resources.workload import Workload
 from plait_controlplane.resources.world import World
 from plait_controlplane.translate.attachment import Route, Winners, routes, winners
 from plait_controlplane.translate.backend import check_backend
+from plait_controlplane.translate.direct import own_addresses, translate_direct
 from plait_controlplane.translate.grpcroute import check_grpc_route, translate_grpc_route
 from plait_controlplane.translate.mesh import check_mesh, translate_mesh
 from plait_controlplane.translate.names import full_name, resource
@@ -61,10 +62,14 @@ def translate(world: World, listeners: Mapping[str, Listeners]) -> Translation:
             found.append(resource(kind.RESOURCE_KIND_ROUTE, f"{route.kind}/{full_name(route.metadata)}", message))
     for _, policy in world.kind(AuthorizationPolicy):
         found.append(resource(kind.RESOURCE_KIND_POLICY, full_name(policy.metadata), translate_policy(policy)))
+    own = own_addresses(workload for _, workload in world.kind(Workload))
     for _, workload in world.kind(Workload):
         name = full_name(workload.metadata)
         served = translate_workload(world, workload, listeners[name], traffic)
         found.append(resource(kind.RESOURCE_KIND_WORKLOAD, name, served))
+        if workload.spec.address in own:
+            direct = translate_direct(spec, workload, served, inbound[name])
+            found.append(resource(kind.RESOURCE_KIND_DIRECT, workload.spec.address, direct))
     return Translation(found, [full_name(service.metadata) for service in services])
 
 

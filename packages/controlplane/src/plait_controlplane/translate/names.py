@@ -35,6 +35,11 @@ def identity(mesh: MeshSpec, workload: Workload) -> str:
     return f"spiffe://{mesh.trust_domain}/ns/{workload.metadata.namespace}/sa/{workload.spec.service_account}"
 
 
+def server_name(mesh: MeshSpec, workload: Workload) -> str:
+    """The SNI that picks a workload's identity at its proxy."""
+    return f"{workload.metadata.name}.{workload.metadata.namespace}.{mesh.trust_domain}"
+
+
 def target_port(port: ServicePort, workload: Workload) -> int | None:
     """The port of the workload's process that a Service's port leads to; None when it has none of that name."""
     target = port.port if port.target_port is None else port.target_port

@@ -1,5 +1,6 @@
 """Service -> the Service and Endpoints messages."""
 
+import ipaddress
 from collections.abc import Iterator, Mapping
 
 from plait_sdk.contracts import endpoint_pb2, service_pb2, workload_pb2
@@ -11,7 +12,7 @@ from plait_controlplane.resources.service import Service, ServicePort
 from plait_controlplane.resources.trafficpolicy import TrafficPolicy
 from plait_controlplane.resources.world import World
 from plait_controlplane.translate.backend import backend_traffic
-from plait_controlplane.translate.names import full_name, identity, target_port
+from plait_controlplane.translate.names import full_name, identity, server_name, target_port
 from plait_controlplane.translate.traffic import Target, call_traffic
 
 HTTP = {"http", "kubernetes.io/ws", "http1"}
@@ -45,7 +46,20 @@ def translate_service(service: Service, traffic: list[TrafficPolicy]) -> service
         ports=ports,
         calls=call_traffic(traffic, [Target(namespace, "Service", name)], namespace, {}),
         backend=backend_traffic(traffic, namespace, name),
+        addresses=cluster_ips(service),
     )
+
+
+def cluster_ips(service: Service) -> list[str]:
+    """The addresses of a Service, written canonically; none of a headless one."""
+    spec = service.spec
+    found = []
+    for text in spec.cluster_ips or [spec.cluster_ip]:
+        try:
+            found.append(str(ipaddress.ip_address(text)))
+        except ValueError:  # "None" of a headless Service, or not given yet
+            continue
+    return list(dict.fromkeys(found))
 
 
 def translate_endpoints(
@@ -65,7 +79,7 @@ def translate_endpoints(
                 workload=name,
                 address=inbound[name],
                 identity=identity(mesh, workload),
-                server_name=f"{workload.metadata.name}.{workload.metadata.namespace}.{mesh.trust_domain}",
+                server_name=server_name(mesh, workload),
                 target_port=target,
                 zone=workload.spec.zone,
             )

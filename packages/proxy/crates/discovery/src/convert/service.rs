@@ -21,7 +21,7 @@ pub(crate) struct Service {
 }
 
 pub(crate) fn service(message: wire::Service) -> Result<Service, Refused> {
-    let wire::Service { namespace, name, ports, calls, backend } = message;
+    let wire::Service { namespace, name, ports, calls, backend, addresses: _ } = message;
     Ok(Service {
         namespace,
         name,

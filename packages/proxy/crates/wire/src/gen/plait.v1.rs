@@ -16,13 +16,13 @@ pub struct ObjectRef {
 pub struct Resource {
     #[prost(enumeration = "ResourceKind", tag = "1")]
     pub kind: i32,
-    /// "namespace/name"; for ROUTE "HTTPRoute/namespace/name", with the kind of the route; for MESH "default"
+    /// "namespace/name"; for ROUTE "HTTPRoute/namespace/name", with the kind of the route; for MESH "default"; for DIRECT the IP address
     #[prost(string, tag = "2")]
     pub name: ::prost::alloc::string::String,
     /// first 16 bytes of the SHA-256 of body
     #[prost(bytes = "vec", tag = "3")]
     pub version: ::prost::alloc::vec::Vec<u8>,
-    /// a serialised Mesh, Workload, Service, Endpoints, Route or Policy
+    /// a serialised Mesh, Workload, Service, Endpoints, Route, Policy or Direct
     #[prost(bytes = "bytes", tag = "4")]
     pub body: ::prost::bytes::Bytes,
 }
@@ -55,6 +55,8 @@ pub enum ResourceKind {
     Route = 5,
     /// an AuthorizationPolicy
     Policy = 6,
+    /// a workload as callers of its own address see it
+    Direct = 7,
 }
 impl ResourceKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -70,6 +72,7 @@ impl ResourceKind {
             Self::Endpoints => "RESOURCE_KIND_ENDPOINTS",
             Self::Route => "RESOURCE_KIND_ROUTE",
             Self::Policy => "RESOURCE_KIND_POLICY",
+            Self::Direct => "RESOURCE_KIND_DIRECT",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -82,6 +85,7 @@ impl ResourceKind {
             "RESOURCE_KIND_ENDPOINTS" => Some(Self::Endpoints),
             "RESOURCE_KIND_ROUTE" => Some(Self::Route),
             "RESOURCE_KIND_POLICY" => Some(Self::Policy),
+            "RESOURCE_KIND_DIRECT" => Some(Self::Direct),
             _ => None,
         }
     }
@@ -134,7 +138,9 @@ pub struct Hello {
     #[prost(string, tag = "8")]
     pub address: ::prost::alloc::string::String,
 }
-/// Destination keys are "namespace/service" for names that can be a Service, else the lower-case host ("www.example.com").
+/// Destination keys are "namespace/service" for names that can be a Service; the IP address, written canonically ("10.96.1.2", "fd00::1"),
+/// for what was called by its address; else the lower-case host ("www.example.com"). An address is answered with the Service that has it
+/// among its `addresses`, or with the Direct of that name.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Subscribe {
     #[prost(string, repeated, tag = "1")]
@@ -510,6 +516,128 @@ pub mod discovery_server {
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Workload {
+    #[prost(string, tag = "1")]
+    pub namespace: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub service_account: ::prost::alloc::string::String,
+    /// IP address of the process
+    #[prost(string, tag = "4")]
+    pub address: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "5")]
+    pub ports: ::prost::alloc::vec::Vec<WorkloadPort>,
+    /// "ip:port" where other proxies reach this workload; never empty
+    #[prost(string, tag = "6")]
+    pub inbound: ::prost::alloc::string::String,
+    /// "ip:port" for the application's own calls; empty = none
+    #[prost(string, tag = "7")]
+    pub outbound: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "8")]
+    pub binds: ::prost::alloc::vec::Vec<Bind>,
+    #[prost(string, tag = "9")]
+    pub zone: ::prost::alloc::string::String,
+    /// Every AuthorizationPolicy in force here. A name that the proxy does not hold denies everything: fails closed.
+    #[prost(message, repeated, tag = "10")]
+    pub policies: ::prost::alloc::vec::Vec<PolicyRef>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WorkloadPort {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub port: u32,
+    /// from the Services that select it; AUTO when none says
+    #[prost(enumeration = "Protocol", tag = "3")]
+    pub protocol: i32,
+    /// "namespace/name" of the oldest Service that selects this port; empty = none (label of metrics)
+    #[prost(string, tag = "4")]
+    pub service: ::prost::alloc::string::String,
+    /// from the proxy beside it to this port, for all callers together; absent = none
+    #[prost(message, optional, tag = "5")]
+    pub connections: ::core::option::Option<ConnectionLimit>,
+}
+/// Connections of HTTP/1.1, upgrades and tunnels at a time. What shares a connection of HTTP/2 is not counted.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ConnectionLimit {
+    /// at least 1
+    #[prost(uint32, tag = "1")]
+    pub max: u32,
+    /// requests that may wait for one
+    #[prost(uint32, tag = "2")]
+    pub max_pending: u32,
+    /// the policy that set `max`
+    #[prost(message, optional, tag = "3")]
+    pub object: ::core::option::Option<ObjectRef>,
+}
+/// A local port for one destination.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Bind {
+    /// "ip:port"
+    #[prost(string, tag = "1")]
+    pub listen: ::prost::alloc::string::String,
+    /// key, "namespace/service"
+    #[prost(string, tag = "2")]
+    pub destination: ::prost::alloc::string::String,
+    /// of that Service
+    #[prost(uint32, tag = "3")]
+    pub port: u32,
+    /// as the user wrote it, "ledger:7000"
+    #[prost(string, tag = "4")]
+    pub authority: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PolicyRef {
+    /// resource name of the Policy
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// workload ports it covers; empty = all
+    #[prost(uint32, repeated, tag = "2")]
+    pub ports: ::prost::alloc::vec::Vec<u32>,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Protocol {
+    Unspecified = 0,
+    /// detect
+    Auto = 1,
+    Http = 2,
+    Tcp = 3,
+    /// by prior knowledge; gRPC
+    Http2 = 4,
+    /// TLS that is not ours: opaque but for the server name of its first message
+    Tls = 5,
+}
+impl Protocol {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "PROTOCOL_UNSPECIFIED",
+            Self::Auto => "PROTOCOL_AUTO",
+            Self::Http => "PROTOCOL_HTTP",
+            Self::Tcp => "PROTOCOL_TCP",
+            Self::Http2 => "PROTOCOL_HTTP2",
+            Self::Tls => "PROTOCOL_TLS",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PROTOCOL_UNSPECIFIED" => Some(Self::Unspecified),
+            "PROTOCOL_AUTO" => Some(Self::Auto),
+            "PROTOCOL_HTTP" => Some(Self::Http),
+            "PROTOCOL_TCP" => Some(Self::Tcp),
+            "PROTOCOL_HTTP2" => Some(Self::Http2),
+            "PROTOCOL_TLS" => Some(Self::Tls),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Endpoints {
     /// "namespace/name"
     #[prost(string, tag = "1")]
@@ -533,7 +661,7 @@ pub struct Endpoint {
     /// "ip:port": the workload's inbound listener, or the process itself when identity is empty
     #[prost(string, tag = "2")]
     pub address: ::prost::alloc::string::String,
-    /// SPIFFE ID that the peer must prove; empty only where the mesh promises no mutual TLS
+    /// SPIFFE ID that the peer must prove; empty = no proxy stands there, and no mutual TLS is promised
     #[prost(string, tag = "3")]
     pub identity: ::prost::alloc::string::String,
     /// SNI, "<workload>.<namespace>.<trust domain>"
@@ -544,6 +672,39 @@ pub struct Endpoint {
     pub target_port: u32,
     #[prost(string, tag = "6")]
     pub zone: ::prost::alloc::string::String,
+}
+/// A workload as callers see it that call its own address and no Service. No route and no traffic policy of a Service applies to such calls.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Direct {
+    /// IP address, written canonically
+    #[prost(string, tag = "1")]
+    pub address: ::prost::alloc::string::String,
+    /// "namespace/name"
+    #[prost(string, tag = "2")]
+    pub workload: ::prost::alloc::string::String,
+    /// "ip:port" of its proxy; empty = it has none: its process is called at `address`, in plaintext
+    #[prost(string, tag = "3")]
+    pub inbound: ::prost::alloc::string::String,
+    /// SPIFFE ID that the peer must prove; empty exactly where `inbound` is
+    #[prost(string, tag = "4")]
+    pub identity: ::prost::alloc::string::String,
+    /// SNI, "<workload>.<namespace>.<trust domain>"
+    #[prost(string, tag = "5")]
+    pub server_name: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub zone: ::prost::alloc::string::String,
+    /// those of which something is known; any other may be called too, its protocol detected
+    #[prost(message, repeated, tag = "7")]
+    pub ports: ::prost::alloc::vec::Vec<DirectPort>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DirectPort {
+    /// of the process
+    #[prost(uint32, tag = "1")]
+    pub port: u32,
+    /// as the Services that lead there declare it
+    #[prost(enumeration = "Protocol", tag = "2")]
+    pub protocol: i32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SignRequest {
@@ -1165,128 +1326,6 @@ impl PolicyAction {
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
-pub struct Workload {
-    #[prost(string, tag = "1")]
-    pub namespace: ::prost::alloc::string::String,
-    #[prost(string, tag = "2")]
-    pub name: ::prost::alloc::string::String,
-    #[prost(string, tag = "3")]
-    pub service_account: ::prost::alloc::string::String,
-    /// IP address of the process
-    #[prost(string, tag = "4")]
-    pub address: ::prost::alloc::string::String,
-    #[prost(message, repeated, tag = "5")]
-    pub ports: ::prost::alloc::vec::Vec<WorkloadPort>,
-    /// "ip:port" where other proxies reach this workload; never empty
-    #[prost(string, tag = "6")]
-    pub inbound: ::prost::alloc::string::String,
-    /// "ip:port" for the application's own calls; empty = none
-    #[prost(string, tag = "7")]
-    pub outbound: ::prost::alloc::string::String,
-    #[prost(message, repeated, tag = "8")]
-    pub binds: ::prost::alloc::vec::Vec<Bind>,
-    #[prost(string, tag = "9")]
-    pub zone: ::prost::alloc::string::String,
-    /// Every AuthorizationPolicy in force here. A name that the proxy does not hold denies everything: fails closed.
-    #[prost(message, repeated, tag = "10")]
-    pub policies: ::prost::alloc::vec::Vec<PolicyRef>,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct WorkloadPort {
-    #[prost(string, tag = "1")]
-    pub name: ::prost::alloc::string::String,
-    #[prost(uint32, tag = "2")]
-    pub port: u32,
-    /// from the Services that select it; AUTO when none says
-    #[prost(enumeration = "Protocol", tag = "3")]
-    pub protocol: i32,
-    /// "namespace/name" of the oldest Service that selects this port; empty = none (label of metrics)
-    #[prost(string, tag = "4")]
-    pub service: ::prost::alloc::string::String,
-    /// from the proxy beside it to this port, for all callers together; absent = none
-    #[prost(message, optional, tag = "5")]
-    pub connections: ::core::option::Option<ConnectionLimit>,
-}
-/// Connections of HTTP/1.1, upgrades and tunnels at a time. What shares a connection of HTTP/2 is not counted.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ConnectionLimit {
-    /// at least 1
-    #[prost(uint32, tag = "1")]
-    pub max: u32,
-    /// requests that may wait for one
-    #[prost(uint32, tag = "2")]
-    pub max_pending: u32,
-    /// the policy that set `max`
-    #[prost(message, optional, tag = "3")]
-    pub object: ::core::option::Option<ObjectRef>,
-}
-/// A local port for one destination.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Bind {
-    /// "ip:port"
-    #[prost(string, tag = "1")]
-    pub listen: ::prost::alloc::string::String,
-    /// key, "namespace/service"
-    #[prost(string, tag = "2")]
-    pub destination: ::prost::alloc::string::String,
-    /// of that Service
-    #[prost(uint32, tag = "3")]
-    pub port: u32,
-    /// as the user wrote it, "ledger:7000"
-    #[prost(string, tag = "4")]
-    pub authority: ::prost::alloc::string::String,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct PolicyRef {
-    /// resource name of the Policy
-    #[prost(string, tag = "1")]
-    pub name: ::prost::alloc::string::String,
-    /// workload ports it covers; empty = all
-    #[prost(uint32, repeated, tag = "2")]
-    pub ports: ::prost::alloc::vec::Vec<u32>,
-}
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum Protocol {
-    Unspecified = 0,
-    /// detect
-    Auto = 1,
-    Http = 2,
-    Tcp = 3,
-    /// by prior knowledge; gRPC
-    Http2 = 4,
-    /// TLS that is not ours: opaque but for the server name of its first message
-    Tls = 5,
-}
-impl Protocol {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "PROTOCOL_UNSPECIFIED",
-            Self::Auto => "PROTOCOL_AUTO",
-            Self::Http => "PROTOCOL_HTTP",
-            Self::Tcp => "PROTOCOL_TCP",
-            Self::Http2 => "PROTOCOL_HTTP2",
-            Self::Tls => "PROTOCOL_TLS",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "PROTOCOL_UNSPECIFIED" => Some(Self::Unspecified),
-            "PROTOCOL_AUTO" => Some(Self::Auto),
-            "PROTOCOL_HTTP" => Some(Self::Http),
-            "PROTOCOL_TCP" => Some(Self::Tcp),
-            "PROTOCOL_HTTP2" => Some(Self::Http2),
-            "PROTOCOL_TLS" => Some(Self::Tls),
-            _ => None,
-        }
-    }
-}
-#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Service {
     #[prost(string, tag = "1")]
     pub namespace: ::prost::alloc::string::String,
@@ -1300,6 +1339,9 @@ pub struct Service {
     /// for this Service as a chosen backend
     #[prost(message, optional, tag = "5")]
     pub backend: ::core::option::Option<BackendTraffic>,
+    /// IP addresses at which applications call it: its cluster IPs, written canonically
+    #[prost(string, repeated, tag = "6")]
+    pub addresses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ServicePort {

@@ -113,7 +113,10 @@ Global___Hello: _TypeAlias = Hello  # noqa: Y015
 
 @_typing.final
 class Subscribe(_message.Message):
-    """Destination keys are "namespace/service" for names that can be a Service, else the lower-case host ("www.example.com")."""
+    """Destination keys are "namespace/service" for names that can be a Service; the IP address, written canonically ("10.96.1.2", "fd00::1"),
+    for what was called by its address; else the lower-case host ("www.example.com"). An address is answered with the Service that has it
+    among its `addresses`, or with the Direct of that name.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -22,19 +22,24 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from plait_sdk._gen.plait.v1 import workload_pb2 as plait_dot_v1_dot_workload__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17plait/v1/endpoint.proto\x12\x08plait.v1\"D\n\tEndpoints\x12\x0f\n\x07service\x18\x01 \x01(\t\x12&\n\x05ports\x18\x02 \x03(\x0b\x32\x17.plait.v1.PortEndpoints\"D\n\rPortEndpoints\x12\x0c\n\x04port\x18\x01 \x01(\r\x12%\n\tendpoints\x18\x02 \x03(\x0b\x32\x12.plait.v1.Endpoint\"w\n\x08\x45ndpoint\x12\x10\n\x08workload\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x10\n\x08identity\x18\x03 \x01(\t\x12\x13\n\x0bserver_name\x18\x04 \x01(\t\x12\x13\n\x0btarget_port\x18\x05 \x01(\r\x12\x0c\n\x04zone\x18\x06 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17plait/v1/endpoint.proto\x12\x08plait.v1\x1a\x17plait/v1/workload.proto\"D\n\tEndpoints\x12\x0f\n\x07service\x18\x01 \x01(\t\x12&\n\x05ports\x18\x02 \x03(\x0b\x32\x17.plait.v1.PortEndpoints\"D\n\rPortEndpoints\x12\x0c\n\x04port\x18\x01 \x01(\r\x12%\n\tendpoints\x18\x02 \x03(\x0b\x32\x12.plait.v1.Endpoint\"w\n\x08\x45ndpoint\x12\x10\n\x08workload\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x10\n\x08identity\x18\x03 \x01(\t\x12\x13\n\x0bserver_name\x18\x04 \x01(\t\x12\x13\n\x0btarget_port\x18\x05 \x01(\r\x12\x0c\n\x04zone\x18\x06 \x01(\t\"\x96\x01\n\x06\x44irect\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x10\n\x08workload\x18\x02 \x01(\t\x12\x0f\n\x07inbound\x18\x03 \x01(\t\x12\x10\n\x08identity\x18\x04 \x01(\t\x12\x13\n\x0bserver_name\x18\x05 \x01(\t\x12\x0c\n\x04zone\x18\x06 \x01(\t\x12#\n\x05ports\x18\x07 \x03(\x0b\x32\x14.plait.v1.DirectPort\"@\n\nDirectPort\x12\x0c\n\x04port\x18\x01 \x01(\r\x12$\n\x08protocol\x18\x02 \x01(\x0e\x32\x12.plait.v1.Protocolb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'plait.v1.endpoint_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ENDPOINTS']._serialized_start=37
-  _globals['_ENDPOINTS']._serialized_end=105
-  _globals['_PORTENDPOINTS']._serialized_start=107
-  _globals['_PORTENDPOINTS']._serialized_end=175
-  _globals['_ENDPOINT']._serialized_start=177
-  _globals['_ENDPOINT']._serialized_end=296
+  _globals['_ENDPOINTS']._serialized_start=62
+  _globals['_ENDPOINTS']._serialized_end=130
+  _globals['_PORTENDPOINTS']._serialized_start=132
+  _globals['_PORTENDPOINTS']._serialized_end=200
+  _globals['_ENDPOINT']._serialized_start=202
+  _globals['_ENDPOINT']._serialized_end=321
+  _globals['_DIRECT']._serialized_start=324
+  _globals['_DIRECT']._serialized_end=474
+  _globals['_DIRECTPORT']._serialized_start=476
+  _globals['_DIRECTPORT']._serialized_end=540
 # @@protoc_insertion_point(module_scope)

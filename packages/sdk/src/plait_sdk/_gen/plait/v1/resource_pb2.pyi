@@ -35,6 +35,8 @@ class _ResourceKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Resource
     RESOURCE_KIND_ROUTE: _ResourceKind.ValueType  # 5
     RESOURCE_KIND_POLICY: _ResourceKind.ValueType  # 6
     """an AuthorizationPolicy"""
+    RESOURCE_KIND_DIRECT: _ResourceKind.ValueType  # 7
+    """a workload as callers of its own address see it"""
 
 class ResourceKind(_ResourceKind, metaclass=_ResourceKindEnumTypeWrapper): ...
 
@@ -48,6 +50,8 @@ RESOURCE_KIND_ENDPOINTS: ResourceKind.ValueType  # 4
 RESOURCE_KIND_ROUTE: ResourceKind.ValueType  # 5
 RESOURCE_KIND_POLICY: ResourceKind.ValueType  # 6
 """an AuthorizationPolicy"""
+RESOURCE_KIND_DIRECT: ResourceKind.ValueType  # 7
+"""a workload as callers of its own address see it"""
 Global___ResourceKind: _TypeAlias = ResourceKind  # noqa: Y015
 
 @_typing.final
@@ -91,11 +95,11 @@ class Resource(_message.Message):
     BODY_FIELD_NUMBER: _builtins.int
     kind: Global___ResourceKind.ValueType
     name: _builtins.str
-    """"namespace/name"; for ROUTE "HTTPRoute/namespace/name", with the kind of the route; for MESH "default" """
+    """"namespace/name"; for ROUTE "HTTPRoute/namespace/name", with the kind of the route; for MESH "default"; for DIRECT the IP address"""
     version: _builtins.bytes
     """first 16 bytes of the SHA-256 of body"""
     body: _builtins.bytes
-    """a serialised Mesh, Workload, Service, Endpoints, Route or Policy"""
+    """a serialised Mesh, Workload, Service, Endpoints, Route, Policy or Direct"""
     def __init__(
         self,
         *,

@@ -27,51 +27,51 @@ from plait_sdk._gen.plait.v1 import resource_pb2 as plait_dot_v1_dot_resource__p
 from plait_sdk._gen.plait.v1 import workload_pb2 as plait_dot_v1_dot_workload__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16plait/v1/service.proto\x12\x08plait.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x17plait/v1/resource.proto\x1a\x17plait/v1/workload.proto\"\xa1\x01\n\x07Service\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12$\n\x05ports\x18\x03 \x03(\x0b\x32\x15.plait.v1.ServicePort\x12$\n\x05\x63\x61lls\x18\x04 \x01(\x0b\x32\x15.plait.v1.CallTraffic\x12)\n\x07\x62\x61\x63kend\x18\x05 \x01(\x0b\x32\x18.plait.v1.BackendTraffic\"O\n\x0bServicePort\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\x12$\n\x08protocol\x18\x03 \x01(\x0e\x32\x12.plait.v1.Protocol\"\xbc\x01\n\x0b\x43\x61llTraffic\x12\x32\n\x0frequest_timeout\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\x0f\x61ttempt_timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\"\n\x07retries\x18\x03 \x01(\x0b\x32\x11.plait.v1.Retries\x12!\n\x07origins\x18\x04 \x03(\x0b\x32\x10.plait.v1.Origin\"}\n\x07Retries\x12\r\n\x05\x63odes\x18\x01 \x03(\r\x12\x10\n\x08\x61ttempts\x18\x02 \x01(\r\x12*\n\x07\x62\x61\x63koff\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12%\n\x06\x62udget\x18\x04 \x01(\x0b\x32\x15.plait.v1.RetryBudget\"c\n\x0bRetryBudget\x12\x0f\n\x07percent\x18\x01 \x01(\r\x12+\n\x08interval\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x16\n\x0emin_per_second\x18\x03 \x01(\r\"\xa6\x03\n\x0e\x42\x61\x63kendTraffic\x12-\n\rload_balancer\x18\x01 \x01(\x0b\x32\x16.plait.v1.LoadBalancer\x12\x32\n\x0f\x63onnect_timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0cidle_timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12!\n\x07origins\x18\x04 \x03(\x0b\x32\x10.plait.v1.Origin\x12\x35\n\x11outlier_detection\x18\x05 \x01(\x0b\x32\x1a.plait.v1.OutlierDetection\x12\x14\n\x0cmax_requests\x18\x06 \x01(\r\x12+\n\x0chealth_check\x18\x07 \x01(\x0b\x32\x15.plait.v1.HealthCheck\x12.\n\x0b\x63onnections\x18\x08 \x01(\x0b\x32\x19.plait.v1.ConnectionLimit\x12\x33\n\x10session_affinity\x18\t \x01(\x0b\x32\x19.plait.v1.SessionAffinity\"\xb1\x02\n\x0bHealthCheck\x12+\n\x08interval\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1b\n\x13unhealthy_threshold\x18\x03 \x01(\r\x12\x19\n\x11healthy_threshold\x18\x04 \x01(\r\x12\x1b\n\x13min_healthy_percent\x18\x05 \x01(\r\x12#\n\x04http\x18\x06 \x01(\x0b\x32\x13.plait.v1.HttpProbeH\x00\x12#\n\x04grpc\x18\x07 \x01(\x0b\x32\x13.plait.v1.GrpcProbeH\x00\x12!\n\x03tcp\x18\x08 \x01(\x0b\x32\x12.plait.v1.TcpProbeH\x00\x42\x07\n\x05probe\"B\n\tHttpProbe\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x19\n\x11\x65xpected_statuses\x18\x03 \x03(\r\"\x1c\n\tGrpcProbe\x12\x0f\n\x07service\x18\x01 \x01(\t\"\n\n\x08TcpProbe\"\xac\x01\n\x10OutlierDetection\x12\x1c\n\x14\x63onsecutive_failures\x18\x01 \x01(\r\x12\x30\n\rbase_ejection\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1b\n\x13max_ejected_percent\x18\x03 \x01(\r\x12+\n\x0csuccess_rate\x18\x04 \x01(\x0b\x32\x15.plait.v1.SuccessRate\"e\n\x0bSuccessRate\x12\x13\n\x0bmin_percent\x18\x01 \x01(\r\x12\x14\n\x0cmin_requests\x18\x02 \x01(\r\x12+\n\x08interval\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x81\x01\n\x0fSessionAffinity\x12)\n\x06\x63ookie\x18\x01 \x01(\x0b\x32\x17.plait.v1.SessionCookieH\x00\x12\x10\n\x06header\x18\x02 \x01(\tH\x00\x12&\n\x03ttl\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\t\n\x07\x63\x61rrier\"+\n\rSessionCookie\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\"\xb1\x01\n\x0cLoadBalancer\x12&\n\talgorithm\x18\x01 \x01(\x0e\x32\x13.plait.v1.Algorithm\x12!\n\x07hash_on\x18\x02 \x01(\x0b\x32\x10.plait.v1.HashOn\x12-\n\nslow_start\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\'\n\nzone_aware\x18\x04 \x01(\x0b\x32\x13.plait.v1.ZoneAware\"\"\n\tZoneAware\x12\x15\n\rmin_endpoints\x18\x01 \x01(\r\"V\n\x06HashOn\x12\x10\n\x06header\x18\x01 \x01(\tH\x00\x12\x10\n\x06\x63ookie\x18\x02 \x01(\tH\x00\x12\"\n\x06\x63\x61ller\x18\x03 \x01(\x0e\x32\x10.plait.v1.CallerH\x00\x42\x04\n\x02on\"J\n\x06Origin\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12#\n\x06object\x18\x02 \x01(\x0b\x32\x13.plait.v1.ObjectRef\x12\x0c\n\x04path\x18\x03 \x01(\t*I\n\x06\x43\x61ller\x12\x16\n\x12\x43\x41LLER_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x43\x41LLER_ADDRESS\x10\x01\x12\x13\n\x0f\x43\x41LLER_IDENTITY\x10\x02*\xbc\x01\n\tAlgorithm\x12\x19\n\x15\x41LGORITHM_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41LGORITHM_PEAK_EWMA\x10\x01\x12\x1b\n\x17\x41LGORITHM_LEAST_REQUEST\x10\x02\x12\x19\n\x15\x41LGORITHM_ROUND_ROBIN\x10\x03\x12\x14\n\x10\x41LGORITHM_RANDOM\x10\x04\x12\x17\n\x13\x41LGORITHM_RING_HASH\x10\x05\x12\x14\n\x10\x41LGORITHM_MAGLEV\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16plait/v1/service.proto\x12\x08plait.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x17plait/v1/resource.proto\x1a\x17plait/v1/workload.proto\"\xb4\x01\n\x07Service\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12$\n\x05ports\x18\x03 \x03(\x0b\x32\x15.plait.v1.ServicePort\x12$\n\x05\x63\x61lls\x18\x04 \x01(\x0b\x32\x15.plait.v1.CallTraffic\x12)\n\x07\x62\x61\x63kend\x18\x05 \x01(\x0b\x32\x18.plait.v1.BackendTraffic\x12\x11\n\taddresses\x18\x06 \x03(\t\"O\n\x0bServicePort\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\x12$\n\x08protocol\x18\x03 \x01(\x0e\x32\x12.plait.v1.Protocol\"\xbc\x01\n\x0b\x43\x61llTraffic\x12\x32\n\x0frequest_timeout\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\x0f\x61ttempt_timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\"\n\x07retries\x18\x03 \x01(\x0b\x32\x11.plait.v1.Retries\x12!\n\x07origins\x18\x04 \x03(\x0b\x32\x10.plait.v1.Origin\"}\n\x07Retries\x12\r\n\x05\x63odes\x18\x01 \x03(\r\x12\x10\n\x08\x61ttempts\x18\x02 \x01(\r\x12*\n\x07\x62\x61\x63koff\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12%\n\x06\x62udget\x18\x04 \x01(\x0b\x32\x15.plait.v1.RetryBudget\"c\n\x0bRetryBudget\x12\x0f\n\x07percent\x18\x01 \x01(\r\x12+\n\x08interval\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x16\n\x0emin_per_second\x18\x03 \x01(\r\"\xa6\x03\n\x0e\x42\x61\x63kendTraffic\x12-\n\rload_balancer\x18\x01 \x01(\x0b\x32\x16.plait.v1.LoadBalancer\x12\x32\n\x0f\x63onnect_timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0cidle_timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12!\n\x07origins\x18\x04 \x03(\x0b\x32\x10.plait.v1.Origin\x12\x35\n\x11outlier_detection\x18\x05 \x01(\x0b\x32\x1a.plait.v1.OutlierDetection\x12\x14\n\x0cmax_requests\x18\x06 \x01(\r\x12+\n\x0chealth_check\x18\x07 \x01(\x0b\x32\x15.plait.v1.HealthCheck\x12.\n\x0b\x63onnections\x18\x08 \x01(\x0b\x32\x19.plait.v1.ConnectionLimit\x12\x33\n\x10session_affinity\x18\t \x01(\x0b\x32\x19.plait.v1.SessionAffinity\"\xb1\x02\n\x0bHealthCheck\x12+\n\x08interval\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1b\n\x13unhealthy_threshold\x18\x03 \x01(\r\x12\x19\n\x11healthy_threshold\x18\x04 \x01(\r\x12\x1b\n\x13min_healthy_percent\x18\x05 \x01(\r\x12#\n\x04http\x18\x06 \x01(\x0b\x32\x13.plait.v1.HttpProbeH\x00\x12#\n\x04grpc\x18\x07 \x01(\x0b\x32\x13.plait.v1.GrpcProbeH\x00\x12!\n\x03tcp\x18\x08 \x01(\x0b\x32\x12.plait.v1.TcpProbeH\x00\x42\x07\n\x05probe\"B\n\tHttpProbe\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x19\n\x11\x65xpected_statuses\x18\x03 \x03(\r\"\x1c\n\tGrpcProbe\x12\x0f\n\x07service\x18\x01 \x01(\t\"\n\n\x08TcpProbe\"\xac\x01\n\x10OutlierDetection\x12\x1c\n\x14\x63onsecutive_failures\x18\x01 \x01(\r\x12\x30\n\rbase_ejection\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1b\n\x13max_ejected_percent\x18\x03 \x01(\r\x12+\n\x0csuccess_rate\x18\x04 \x01(\x0b\x32\x15.plait.v1.SuccessRate\"e\n\x0bSuccessRate\x12\x13\n\x0bmin_percent\x18\x01 \x01(\r\x12\x14\n\x0cmin_requests\x18\x02 \x01(\r\x12+\n\x08interval\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x81\x01\n\x0fSessionAffinity\x12)\n\x06\x63ookie\x18\x01 \x01(\x0b\x32\x17.plait.v1.SessionCookieH\x00\x12\x10\n\x06header\x18\x02 \x01(\tH\x00\x12&\n\x03ttl\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\t\n\x07\x63\x61rrier\"+\n\rSessionCookie\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\"\xb1\x01\n\x0cLoadBalancer\x12&\n\talgorithm\x18\x01 \x01(\x0e\x32\x13.plait.v1.Algorithm\x12!\n\x07hash_on\x18\x02 \x01(\x0b\x32\x10.plait.v1.HashOn\x12-\n\nslow_start\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\'\n\nzone_aware\x18\x04 \x01(\x0b\x32\x13.plait.v1.ZoneAware\"\"\n\tZoneAware\x12\x15\n\rmin_endpoints\x18\x01 \x01(\r\"V\n\x06HashOn\x12\x10\n\x06header\x18\x01 \x01(\tH\x00\x12\x10\n\x06\x63ookie\x18\x02 \x01(\tH\x00\x12\"\n\x06\x63\x61ller\x18\x03 \x01(\x0e\x32\x10.plait.v1.CallerH\x00\x42\x04\n\x02on\"J\n\x06Origin\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12#\n\x06object\x18\x02 \x01(\x0b\x32\x13.plait.v1.ObjectRef\x12\x0c\n\x04path\x18\x03 \x01(\t*I\n\x06\x43\x61ller\x12\x16\n\x12\x43\x41LLER_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x43\x41LLER_ADDRESS\x10\x01\x12\x13\n\x0f\x43\x41LLER_IDENTITY\x10\x02*\xbc\x01\n\tAlgorithm\x12\x19\n\x15\x41LGORITHM_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41LGORITHM_PEAK_EWMA\x10\x01\x12\x1b\n\x17\x41LGORITHM_LEAST_REQUEST\x10\x02\x12\x19\n\x15\x41LGORITHM_ROUND_ROBIN\x10\x03\x12\x14\n\x10\x41LGORITHM_RANDOM\x10\x04\x12\x17\n\x13\x41LGORITHM_RING_HASH\x10\x05\x12\x14\n\x10\x41LGORITHM_MAGLEV\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'plait.v1.service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CALLER']._serialized_start=2460
-  _globals['_CALLER']._serialized_end=2533
-  _globals['_ALGORITHM']._serialized_start=2536
-  _globals['_ALGORITHM']._serialized_end=2724
+  _globals['_CALLER']._serialized_start=2479
+  _globals['_CALLER']._serialized_end=2552
+  _globals['_ALGORITHM']._serialized_start=2555
+  _globals['_ALGORITHM']._serialized_end=2743
   _globals['_SERVICE']._serialized_start=119
-  _globals['_SERVICE']._serialized_end=280
-  _globals['_SERVICEPORT']._serialized_start=282
-  _globals['_SERVICEPORT']._serialized_end=361
-  _globals['_CALLTRAFFIC']._serialized_start=364
-  _globals['_CALLTRAFFIC']._serialized_end=552
-  _globals['_RETRIES']._serialized_start=554
-  _globals['_RETRIES']._serialized_end=679
-  _globals['_RETRYBUDGET']._serialized_start=681
-  _globals['_RETRYBUDGET']._serialized_end=780
-  _globals['_BACKENDTRAFFIC']._serialized_start=783
-  _globals['_BACKENDTRAFFIC']._serialized_end=1205
-  _globals['_HEALTHCHECK']._serialized_start=1208
-  _globals['_HEALTHCHECK']._serialized_end=1513
-  _globals['_HTTPPROBE']._serialized_start=1515
-  _globals['_HTTPPROBE']._serialized_end=1581
-  _globals['_GRPCPROBE']._serialized_start=1583
-  _globals['_GRPCPROBE']._serialized_end=1611
-  _globals['_TCPPROBE']._serialized_start=1613
-  _globals['_TCPPROBE']._serialized_end=1623
-  _globals['_OUTLIERDETECTION']._serialized_start=1626
-  _globals['_OUTLIERDETECTION']._serialized_end=1798
-  _globals['_SUCCESSRATE']._serialized_start=1800
-  _globals['_SUCCESSRATE']._serialized_end=1901
-  _globals['_SESSIONAFFINITY']._serialized_start=1904
-  _globals['_SESSIONAFFINITY']._serialized_end=2033
-  _globals['_SESSIONCOOKIE']._serialized_start=2035
-  _globals['_SESSIONCOOKIE']._serialized_end=2078
-  _globals['_LOADBALANCER']._serialized_start=2081
-  _globals['_LOADBALANCER']._serialized_end=2258
-  _globals['_ZONEAWARE']._serialized_start=2260
-  _globals['_ZONEAWARE']._serialized_end=2294
-  _globals['_HASHON']._serialized_start=2296
-  _globals['_HASHON']._serialized_end=2382
-  _globals['_ORIGIN']._serialized_start=2384
-  _globals['_ORIGIN']._serialized_end=2458
+  _globals['_SERVICE']._serialized_end=299
+  _globals['_SERVICEPORT']._serialized_start=301
+  _globals['_SERVICEPORT']._serialized_end=380
+  _globals['_CALLTRAFFIC']._serialized_start=383
+  _globals['_CALLTRAFFIC']._serialized_end=571
+  _globals['_RETRIES']._serialized_start=573
+  _globals['_RETRIES']._serialized_end=698
+  _globals['_RETRYBUDGET']._serialized_start=700
+  _globals['_RETRYBUDGET']._serialized_end=799
+  _globals['_BACKENDTRAFFIC']._serialized_start=802
+  _globals['_BACKENDTRAFFIC']._serialized_end=1224
+  _globals['_HEALTHCHECK']._serialized_start=1227
+  _globals['_HEALTHCHECK']._serialized_end=1532
+  _globals['_HTTPPROBE']._serialized_start=1534
+  _globals['_HTTPPROBE']._serialized_end=1600
+  _globals['_GRPCPROBE']._serialized_start=1602
+  _globals['_GRPCPROBE']._serialized_end=1630
+  _globals['_TCPPROBE']._serialized_start=1632
+  _globals['_TCPPROBE']._serialized_end=1642
+  _globals['_OUTLIERDETECTION']._serialized_start=1645
+  _globals['_OUTLIERDETECTION']._serialized_end=1817
+  _globals['_SUCCESSRATE']._serialized_start=1819
+  _globals['_SUCCESSRATE']._serialized_end=1920
+  _globals['_SESSIONAFFINITY']._serialized_start=1923
+  _globals['_SESSIONAFFINITY']._serialized_end=2052
+  _globals['_SESSIONCOOKIE']._serialized_start=2054
+  _globals['_SESSIONCOOKIE']._serialized_end=2097
+  _globals['_LOADBALANCER']._serialized_start=2100
+  _globals['_LOADBALANCER']._serialized_end=2277
+  _globals['_ZONEAWARE']._serialized_start=2279
+  _globals['_ZONEAWARE']._serialized_end=2313
+  _globals['_HASHON']._serialized_start=2315
+  _globals['_HASHON']._serialized_end=2401
+  _globals['_ORIGIN']._serialized_start=2403
+  _globals['_ORIGIN']._serialized_end=2477
 # @@protoc_insertion_point(module_scope)

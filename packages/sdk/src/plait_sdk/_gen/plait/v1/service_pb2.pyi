@@ -73,6 +73,7 @@ class Service(_message.Message):
     PORTS_FIELD_NUMBER: _builtins.int
     CALLS_FIELD_NUMBER: _builtins.int
     BACKEND_FIELD_NUMBER: _builtins.int
+    ADDRESSES_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     name: _builtins.str
     @_builtins.property
@@ -85,6 +86,10 @@ class Service(_message.Message):
     def backend(self) -> Global___BackendTraffic:
         """for this Service as a chosen backend"""
 
+    @_builtins.property
+    def addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """IP addresses at which applications call it: its cluster IPs, written canonically"""
+
     def __init__(
         self,
         *,
@@ -93,10 +98,11 @@ class Service(_message.Message):
         ports: _abc.Iterable[Global___ServicePort] | None = ...,
         calls: Global___CallTraffic | None = ...,
         backend: Global___BackendTraffic | None = ...,
+        addresses: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend", "calls", b"calls"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backend", b"backend", "calls", b"calls", "name", b"name", "namespace", b"namespace", "ports", b"ports"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "backend", b"backend", "calls", b"calls", "name", b"name", "namespace", b"namespace", "ports", b"ports"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
