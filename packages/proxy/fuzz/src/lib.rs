@@ -6,4 +6,5 @@
 pub mod client_hello;
 pub mod decide;
 pub mod discovery;
+pub mod frames;
 pub mod http1;

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, process::Command};
 
 const ALLOWED: &[(&str, &[&str])] = &[
     ("plait-rules", &[]),
+    ("plait-frames", &[]),
     ("plait-wire", &[]),
     ("plait-http1", &[]),
     ("plait-net", &[]),
