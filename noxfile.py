@@ -25,6 +25,9 @@ SYNC_BENCH = [
     "bench",
 ]
 PYTHON = ["packages/sdk/src", "packages/controlplane/src", "packages/cli/src"]
+RUST = ["cargo", "test", "-q", "--locked", "--workspace", "--exclude", "plait-sdk-native", "--no-fail-fast"]
+LAST_FAILED = ROOT / ".pytest_cache/v/cache/lastfailed"
+PASSED = ROOT / ".pytest_cache/passed"
 nox.options.sessions = ["fmt", "lint", "types", "layers", "proto", "test", "rust", "docs", "wheels"]
 nox.options.default_venv_backend = "none"
 
@@ -84,13 +87,24 @@ def proto(session: nox.Session) -> None:
 @nox.session
 def test(session: nox.Session) -> None:
     """Every Python test that needs no container engine."""
+    shutil.rmtree(ROOT / ".pytest_cache", ignore_errors=True)
     run(session, "pytest", *session.posargs)
+    PASSED.write_text("the whole of `test` passed\n")
 
 
 @nox.session
 def rust(session: nox.Session) -> None:
     """Every Rust test, corpora of the fuzz targets included."""
-    run(session, "cargo", "test", "-q", "--locked", "--workspace", "--exclude", "plait-sdk-native")
+    run(session, *RUST)
+
+
+@nox.session
+def again(session: nox.Session) -> None:
+    """What failed in `test`, and every Rust test, once more: tells a mistake from a busy machine."""
+    if not PASSED.exists():
+        # Without a list of what failed (pytest itself fell) everything is run.
+        run(session, "pytest", *(["--last-failed"] if LAST_FAILED.exists() else []))
+    run(session, *RUST)
 
 
 @nox.session
