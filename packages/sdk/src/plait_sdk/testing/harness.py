@@ -1,0 +1,202 @@
+"""Owns the harness: a chain of plugins as a worker would load it, driven one request at a time, with no proxy and no
+process.
+
+Used by authors' tests, through the fixture `plait` or directly, and by `plait plugin check` and `bench`. The
+dispatch, the judgement of answers and the limits of views are the worker's own.
+"""
+
+import asyncio
+import contextvars
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from typing import Any, Self
+
+from plait_sdk.calls import Phase
+from plait_sdk.config import PluginConfig
+from plait_sdk.errors import PluginError
+from plait_sdk.host.dispatch import Dispatcher
+from plait_sdk.host.driving import finish, start
+from plait_sdk.host.memory import Answer, MemoryCall, MemoryChannel, MemoryInterest
+from plait_sdk.manager import Chain, build, load
+from plait_sdk.plugin import Plugin
+from plait_sdk.testing.exchange import Exchange, PluginPart
+from plait_sdk.testing.passage import Backend, Passage, answer_ok
+
+Given = type[Plugin[Any]] | PluginPart
+Headers = Mapping[str, str] | Iterable[tuple[str, str]]
+
+
+class Harness:
+    """A chain under test.
+
+    Args:
+        plugins: classes in the order in which they run, or `PluginPart`s with a configuration of their own.
+        config: of the plugin when there is one.
+        on_error: "closed" or "open", for plugins that say nothing else.
+
+    Raises:
+        DefinitionError, ConfigError: as loading on a mesh would be refused.
+    """
+
+    def __init__(
+        self,
+        *plugins: Given,
+        config: Mapping[str, Any] | PluginConfig | None = None,
+        on_error: str = "closed",
+    ) -> None:
+        if not plugins:
+            raise PluginError("a harness without a plugin tests nothing", "give the class of your plugin")
+        if config is not None and len(plugins) > 1:
+            raise PluginError("config is for one plugin", "give each a PluginPart(YourPlugin, config=…)")
+        parts = [_part(each, config, on_error) for each in plugins]
+        self.chain: Chain = build([_load(part, number) for number, part in enumerate(parts)])
+        self.backend: Backend = answer_ok
+        self._channel = MemoryChannel()
+        self._dispatcher = Dispatcher({0: self.chain}, self._channel)
+        self._runner = asyncio.Runner()
+        self._numbers = iter(range(1, 2**63))
+        self._life("self_test")
+        self._life("worker_started")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the loop of async hooks."""
+        self._runner.close()
+
+    def request(
+        self,
+        method: str = "GET",
+        target: str = "/",
+        *,
+        headers: Headers = (),
+        body: bytes | Sequence[bytes] = b"",
+        authority: str = "web.shop:80",
+        identity: str | None = "spiffe://shop.example/ns/shop/sa/test",
+        candidates: Sequence[str] = (),
+        backend: Backend | None = None,
+        traceparent: str | None = None,
+    ) -> Exchange:
+        """Sends one request through all phases of the chain.
+
+        Args:
+            method: such as "GET".
+            target: path and query.
+            headers: of the request; a list of pairs for several values of a name.
+            body: a list is sent as chunks.
+            authority: host and port, as called.
+            identity: of the caller, None for one that proved nothing.
+            candidates: backends of the rule, "namespace/name".
+            backend: answers what reaches it; 200 without a body by default.
+            traceparent: the trace that the request belongs to (W3C).
+        """
+        path, _, query = target.partition("?")
+        facts = {
+            "method": method,
+            "path": path,
+            "query": query,
+            "authority": authority,
+            "scheme": "http",
+            "route": None,
+            "request_id": f"test-{next(self._numbers)}",
+            "candidates": list(candidates),
+            "traceparent": traceparent,
+            **_peer(identity),
+            **DESTINATION,
+        }
+        chunks = [body] if isinstance(body, bytes) else list(body)
+        passage = Passage(self.chain, self.call, facts, _pairs(headers), backend or self.backend)
+        return passage.run(chunks)
+
+    def call(self, call: MemoryCall) -> Answer:
+        """Runs one crossing, as a worker would; what it changed stands in `call.effects`."""
+        call.id = next(self._numbers)
+        self._run(self._serve(call))
+        return self._channel.answers.pop(call.id)
+
+    def hook(self, name: str, *arguments: Any) -> Any:
+        """Runs a hook that is not on the path of requests, such as `validate`, and gives the answers of all plugins."""
+        stage = self.chain.others.get(name)
+        if stage is None:
+            raise PluginError(
+                f"no plugin of this chain implements {name}", "a hook of requests is tested with request()"
+            )
+        return [self._await(step.function(*arguments[: len(step.takes)]), step.is_async) for step in stage.steps]
+
+    def connect(self, *, identity: str | None = "spiffe://shop.example/ns/shop/sa/test") -> Answer:
+        """Opens a connection: what `on_connect` says to it."""
+        return self.call(MemoryCall(Phase.CONNECT, **_peer(identity), **DESTINATION))
+
+    def log(self, records: Sequence[Exchange]) -> None:
+        """Hands requests that ended to `on_log`, as one batch."""
+        calls = [
+            MemoryCall(
+                Phase.LOG, id=next(self._numbers), headers=each.sent.pairs, method=each.method, path=each.path,
+                status=each.status, duration_micros=1000,
+            )
+            for each in records
+        ]  # fmt: skip
+        self._run(self._serve_log(calls))
+        for call in calls:
+            self._channel.answers.pop(call.id)
+
+    async def _serve(self, call: MemoryCall) -> None:
+        serving = self._dispatcher.serve(call)
+        pending = start(serving)
+        if pending is not None:
+            await finish(serving, pending, self._channel)
+
+    async def _serve_log(self, calls: Sequence[MemoryCall]) -> None:
+        serving = self._dispatcher.serve_log(calls)
+        pending = start(serving)
+        if pending is not None:
+            await finish(serving, pending, self._channel)
+
+    def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Runs to the end, in a context of its own, as each call in a worker does."""
+        return self._runner.run(work, context=contextvars.copy_context())
+
+    def _life(self, name: str) -> None:
+        if name in self.chain.others:
+            self.hook(name)
+
+    def _await(self, answer: Any, is_async: bool) -> Any:
+        async def wait() -> Any:
+            return await answer
+
+        return self._run(wait()) if is_async else answer
+
+
+DESTINATION: dict[str, Any] = {"workload": "shop/web-1", "service": "shop/web", "port": 80}
+"""Where every request of a harness goes."""
+
+
+def _part(given: Given, config: Mapping[str, Any] | PluginConfig | None, on_error: str) -> PluginPart:
+    return given if isinstance(given, PluginPart) else PluginPart(given, config, on_error=on_error)
+
+
+def _load(part: PluginPart, number: int) -> Any:
+    values = part.config.model_dump(by_alias=True) if isinstance(part.config, PluginConfig) else part.config
+    name = part.name or (part.plugin.__name__ if number == 0 else f"{part.plugin.__name__}-{number + 1}")
+    if part.on_error not in ("open", "closed"):
+        raise PluginError(f'onError is "open" or "closed", not "{part.on_error}"')
+    return load(name, part.plugin, values, MemoryInterest, on_error="open" if part.on_error == "open" else "closed")
+
+
+def _pairs(headers: Headers) -> list[tuple[str, str]]:
+    return list(headers.items()) if isinstance(headers, Mapping) else list(headers)
+
+
+def _peer(identity: str | None) -> dict[str, Any]:
+    """The peer's fields of a call; namespace and account are read from the identity."""
+    parts = identity.split("/") if identity else []
+    known = len(parts) == 7 and parts[3] == "ns" and parts[5] == "sa"
+    return {
+        "peer_identity": identity,
+        "peer_namespace": parts[4] if known else None,
+        "peer_service_account": parts[6] if known else None,
+        "peer_address": "127.0.0.1:40000",
+    }
