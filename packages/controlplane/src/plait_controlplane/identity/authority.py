@@ -39,18 +39,27 @@ class Authority:
         self.clock = clock
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not (folder / "root.key").exists():
-            _create(folder, clock())
-        self._key = _load_key(folder / "root.key")
-        self.root = x509.load_pem_x509_certificate((folder / "root.pem").read_bytes())
-        if self.root.public_key() != self._key.public_key():
-            raise BadRoot(f"{folder}/root.pem does not belong to root.key; restore the one that does")
+            certificate, key = create_root(clock())
+            # The certificate first: whoever finds the key finds its certificate too.
+            write_secret(folder / "root.pem", certificate)
+            write_secret(folder / "root.key", key)
+        self.reload()
+
+    def reload(self) -> None:
+        """Reads the root again, after somebody exchanged it; raises BadRoot and keeps the one before."""
+        key = _load_key(self.folder / "root.key")
+        root = x509.load_pem_x509_certificate((self.folder / "root.pem").read_bytes())
+        if root.public_key() != key.public_key():
+            raise BadRoot(f"{self.folder}/root.pem does not belong to root.key; restore the one that does")
+        self._key, self.root = key, root
 
     def bundle(self) -> list[x509.Certificate]:
         """Every root to be trusted, our own first. Read each time: a rotation adds and removes files."""
         roots = [self.root]
         for path in sorted((self.folder / "roots").glob("*.pem")):
             try:
-                found = x509.load_pem_x509_certificates(path.read_bytes())
+                text = path.read_bytes()
+                found = x509.load_pem_x509_certificates(text) if text.strip() else []
             except ValueError as error:
                 raise BadRoot(f"{path} holds no certificate: {error}") from error
             roots.extend(root for root in found if root not in roots)
@@ -62,13 +71,26 @@ class Authority:
 
     def leaf(self, identity: SpiffeId, key: ec.EllipticCurvePublicKey, lifetime: timedelta) -> x509.Certificate:
         """A certificate of `key` for exactly this identity, for both ends of a connection; never outlives the root."""
+        usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+        return self._sign([x509.UniformResourceIdentifier(str(identity))], usages, key, lifetime)
+
+    def server_leaf(self, names: list[str], key: ec.EllipticCurvePublicKey, lifetime: timedelta) -> x509.Certificate:
+        """A certificate for callers that know host names and no identities. To proxies it is nobody: it has no URI."""
+        dns: list[x509.GeneralName] = [x509.DNSName(name) for name in names]
+        return self._sign(dns, [ExtendedKeyUsageOID.SERVER_AUTH], key, lifetime)
+
+    def _sign(
+        self,
+        names: list[x509.GeneralName],
+        usages: list[x509.ObjectIdentifier],
+        key: ec.EllipticCurvePublicKey,
+        lifetime: timedelta,
+    ) -> x509.Certificate:
         now = self.clock()
         issuer_id = self.root.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-        usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
-        names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(str(identity))])
         return (
             x509.CertificateBuilder()
-            .subject_name(x509.Name([]))  # who it is stands in the URI; an empty subject makes that critical
+            .subject_name(x509.Name([]))  # who it is stands in the names; an empty subject makes them critical
             .issuer_name(self.root.subject)
             .public_key(key)
             .serial_number(x509.random_serial_number())
@@ -76,15 +98,16 @@ class Authority:
             .not_valid_after(min(now + lifetime, self.root.not_valid_after_utc))
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(authority=False), critical=True)
-            .add_extension(usage, critical=False)
-            .add_extension(names, critical=True)
+            .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+            .add_extension(x509.SubjectAlternativeName(names), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_id), critical=False)
             .sign(self._key, hashes.SHA256())
         )
 
 
-def _create(folder: Path, now: datetime) -> None:
+def create_root(now: datetime) -> tuple[bytes, bytes]:
+    """A new root: its certificate and its key, both PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
     # Two roots of one name would be told apart by their key identifiers only; some verifiers do not.
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"plait root {os.urandom(4).hex()}")])
@@ -102,9 +125,7 @@ def _create(folder: Path, now: datetime) -> None:
         .sign(key, hashes.SHA256())
     )
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    # The certificate first: whoever finds the key finds its certificate too.
-    _write(folder / "root.pem", root.public_bytes(serialization.Encoding.PEM))
-    _write(folder / "root.key", pem)
+    return root.public_bytes(serialization.Encoding.PEM), pem
 
 
 def _key_usage(authority: bool) -> x509.KeyUsage:
@@ -121,7 +142,7 @@ def _key_usage(authority: bool) -> x509.KeyUsage:
     )
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_secret(path: Path, data: bytes) -> None:
     """Whole or not at all, mode 0600."""
     fresh = path.with_suffix(path.suffix + ".new")
     fresh.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The Unix socket between the discovery process and the signer: its three questions and the client that asks them.
+"""The Unix socket between the discovery process and the signer: its four questions and the client that asks them.
 
 Not part of the contract: both ends are always of one version. Whoever can open the socket (mode 0600) is trusted.
 """
@@ -43,6 +43,16 @@ def handler(signer: Signer, told: Callable[[bool], Awaitable[None]]) -> "grpc.Ge
             return await _abort(context, grpc.StatusCode.FAILED_PRECONDITION, str(error))
         return {"chain": _text([signed.leaf]), "roots": _text(signed.roots)}
 
+    async def server(said: Answer, context: grpc.aio.ServicerContext[Any, Any]) -> Answer:
+        try:
+            signed = signer.server(base64.b64decode(said["csr"]), said["names"])
+        except NotToldYet as error:
+            return await _abort(context, grpc.StatusCode.FAILED_PRECONDITION, str(error))
+        except Refused as refused:
+            return await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, refused.reason)
+        mesh = signer.mesh
+        return {"chain": _text([signed.leaf]), "roots": _text(signed.roots), "trust_domain": mesh.trust_domain}
+
     async def join(said: Answer, context: grpc.aio.ServicerContext[Any, Any]) -> Answer:
         try:
             return {"token": signer.join_token(said["workload"], said["ttl_seconds"])}
@@ -51,7 +61,7 @@ def handler(signer: Signer, told: Callable[[bool], Awaitable[None]]) -> "grpc.Ge
         except Refused as refused:
             return await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, refused.reason)
 
-    methods = {"Tell": tell, "Own": own, "JoinToken": join}
+    methods = {"Tell": tell, "Own": own, "Server": server, "JoinToken": join}
     return grpc.method_handlers_generic_handler(
         SERVICE,
         {name: grpc.unary_unary_rpc_method_handler(method, json.loads, _dump) for name, method in methods.items()},
@@ -89,6 +99,16 @@ class Client:
         key = new_key()
         answer = await self._ask("Own", {"csr": base64.b64encode(request(key)).decode()})
         return KeyPair(key, tuple(_certificates(answer["chain"])), tuple(_certificates(answer["roots"])))
+
+    async def server(self, names: list[str]) -> tuple[KeyPair, str]:
+        """A fresh key with a leaf for host names of ours, and the mesh's trust domain.
+
+        Raises Refused, and Away until discovery has spoken.
+        """
+        key = new_key()
+        answer = await self._ask("Server", {"csr": base64.b64encode(request(key)).decode(), "names": names})
+        pair = KeyPair(key, tuple(_certificates(answer["chain"])), tuple(_certificates(answer["roots"])))
+        return pair, str(answer["trust_domain"])
 
     async def join_token(self, workload: str, ttl_seconds: int) -> str:
         """A join token; raises Refused."""

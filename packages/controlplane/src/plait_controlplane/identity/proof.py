@@ -1,4 +1,6 @@
-"""Who is asking: the request for a certificate, and the two proofs. Called by `signer`; raises Refused with a reason.
+"""Who is asking: the request for a certificate, and the two proofs that need nobody else (see `service_account`).
+
+Called by `signer`; raises Refused with a reason.
 
 Pure but for the clock of the authority.
 """

@@ -17,6 +17,7 @@ from plait_sdk.contracts import identity_pb2, identity_pb2_grpc
 from plait_controlplane.identity import internal
 from plait_controlplane.identity.credentials import ServerIdentity
 from plait_controlplane.identity.proof import Fault, Refused
+from plait_controlplane.identity.service_account import Unreviewed
 from plait_controlplane.identity.signer import NotToldYet, Signer
 
 LOG = logging.getLogger(__name__)
@@ -47,10 +48,10 @@ class IdentityService(identity_pb2_grpc.IdentityServicer):
     ) -> identity_pb2.SignResponse:
         """Signs, or says why not."""
         try:
-            return self._signer.sign(request)
+            return await self._signer.sign(request)
         except Refused as refused:
             await _abort(context, STATUS[refused.fault], refused.reason)
-        except NotToldYet as error:
+        except (NotToldYet, Unreviewed) as error:
             await _abort(context, grpc.StatusCode.UNAVAILABLE, str(error))
 
 
@@ -89,6 +90,12 @@ class SignerServer:
         for server in (self._public, self._private):
             if server is not None:
                 await server.stop(grace=1.0)
+
+    async def root_changed(self) -> None:
+        """The authority has another root: from the next handshake on we show a leaf of that one."""
+        async with self._opening:
+            if self._identity is not None:
+                self._identity.replace(self.signer.own_pair())
 
     async def _told(self, changed: bool) -> None:
         async with self._opening:

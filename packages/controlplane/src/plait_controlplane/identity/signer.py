@@ -4,6 +4,7 @@ Called by `server`. Holds the authority; every request ends in a certificate or 
 """
 
 import logging
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -11,10 +12,10 @@ from cryptography import x509
 from opentelemetry import metrics, trace
 from plait_sdk.contracts import identity_pb2
 
-from plait_controlplane.identity import join_token
+from plait_controlplane.identity import join_token, service_account
 from plait_controlplane.identity.authority import Authority
 from plait_controlplane.identity.credentials import KeyPair, der, new_key
-from plait_controlplane.identity.names import SpiffeId, control_plane
+from plait_controlplane.identity.names import CONTROL_PLANE_NAMESPACE, SpiffeId, control_plane
 from plait_controlplane.identity.proof import Fault, Mesh, Refused, by_leaf, by_token, expected, public_key
 
 LOG = logging.getLogger(__name__)
@@ -44,10 +45,11 @@ class Signed:
 class Signer:
     """Signs for one mesh. `tell` says which; until then nothing is signed."""
 
-    def __init__(self, authority: Authority, address: str) -> None:
-        """`address` is "host:port" of the server, for join tokens."""
+    def __init__(self, authority: Authority, address: str, review: service_account.Review | None = None) -> None:
+        """`address` is "host:port" of the server, for join tokens; `review` asks a cluster whose a token is."""
         self.authority = authority
         self.address = address
+        self._review = review
         self._mesh: Mesh | None = None
 
     @property
@@ -62,12 +64,12 @@ class Signer:
         before, self._mesh = self._mesh, mesh
         return before is None or before.trust_domain != mesh.trust_domain
 
-    def sign(self, request: identity_pb2.SignRequest) -> identity_pb2.SignResponse:
-        """Answers a workload; raises Refused or NotToldYet."""
+    async def sign(self, request: identity_pb2.SignRequest) -> identity_pb2.SignResponse:
+        """Answers a workload; raises Refused, NotToldYet, or Unreviewed."""
         proof = request.WhichOneof("proof") or "none"
         with TRACER.start_as_current_span("sign", attributes={"workload": request.workload, "proof": proof}):
             try:
-                identity = self._prove(request)
+                identity = await self._prove(request)
                 signed = self._leaf(identity, request.csr, self.mesh.lifetime)
             except Refused as refused:
                 SIGNED.add(1, {"proof": proof, "outcome": refused.fault.value})
@@ -83,6 +85,14 @@ class Signer:
     def own(self, csr: bytes) -> Signed:
         """The control plane's leaf for the discovery process; the caller is trusted by its place behind the socket."""
         return self._leaf(control_plane(self.mesh.trust_domain), csr, OWN_LIFETIME)
+
+    def server(self, csr: bytes, names: list[str]) -> Signed:
+        """A leaf for a server of ours that the API server calls by a host name; raises Refused for names of others."""
+        ours = re.compile(rf"[a-z0-9-]+\.{CONTROL_PLANE_NAMESPACE}\.svc")
+        if not names or not all(ours.fullmatch(name) for name in names):
+            raise Refused(Fault.FORBIDDEN, f"{names} are no Services of {CONTROL_PLANE_NAMESPACE}")
+        leaf = self.authority.server_leaf(names, public_key(csr), OWN_LIFETIME)
+        return Signed(control_plane(self.mesh.trust_domain), leaf, self.authority.bundle())
 
     def own_pair(self) -> KeyPair:
         """The signer's own key and leaf. The root travels along: a join token names it by its hash alone."""
@@ -101,14 +111,23 @@ class Signer:
         LOG.info("join token workload=%s ttl_seconds=%d", workload, ttl_seconds)
         return join_token.issue(self.authority, claim, self.address)
 
-    def _prove(self, request: identity_pb2.SignRequest) -> SpiffeId:
+    async def _prove(self, request: identity_pb2.SignRequest) -> SpiffeId:
         match request.WhichOneof("proof"):
             case "join_token":
                 return by_token(self.authority, self.mesh, request.workload, request.join_token)
             case "leaf":
                 return by_leaf(self.authority, self.mesh, request.workload, request.csr, request.leaf)
+            case "service_account_token":
+                return await self._by_service_account(request)
             case None:
-                raise Refused(Fault.UNPROVEN, "the request holds no proof: send a join token or a leaf")
+                raise Refused(Fault.UNPROVEN, "the request holds no proof: send a token or a leaf")
+
+    async def _by_service_account(self, request: identity_pb2.SignRequest) -> SpiffeId:
+        mesh = self.mesh
+        if self._review is None:
+            raise Refused(Fault.UNPROVEN, "this mesh is on no cluster: send a join token")
+        public_key(request.csr)  # the API server is not asked for what will be refused anyway
+        return service_account.identity(mesh, request.workload, await self._review(request.service_account_token))
 
     def _leaf(self, identity: SpiffeId, csr: bytes, lifetime: timedelta) -> Signed:
         key = public_key(csr)

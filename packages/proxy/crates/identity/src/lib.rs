@@ -17,7 +17,10 @@ mod tls;
 mod verify;
 
 pub use clock::Clock;
-pub use enrolment::{AnswerError, CaError, Enrolment, EnrolmentError, Event, JoinToken, JoinTokenError, StoreError};
+pub use enrolment::{
+    AnswerError, CaError, Enrolment, EnrolmentError, Event, Home, JoinToken, JoinTokenError, ServiceAccountError, ServiceAccountToken,
+    StoreError, Token,
+};
 pub use error::{PeerError, TlsError, Unusable};
 pub use identities::Identities;
 pub use leaf::{Leaf, LeafError};

@@ -16,9 +16,10 @@ use std::{
 };
 
 use authority::{Authority, DOMAIN, HOUR, now};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use ca::{Ca, LIFE, token};
 use pair::{id, in_time};
-use plait_identity::{Clock, Enrolment};
+use plait_identity::{Clock, Enrolment, Home, ServiceAccountToken, Token};
 use plait_wire::sign_request::Proof;
 use sidecar::{Sidecar, WORKLOAD, nowhere, stage};
 use tempfile::TempDir;
@@ -41,6 +42,52 @@ async fn a_join_token_gives_a_leaf_that_connects_and_is_kept() {
     let mut files: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     files.sort();
     assert_eq!(files, ["identity.pem", "roots.pem"], "nothing half-written stays behind");
+}
+
+/// A projected token as it lies in a pod, and the proof that it makes.
+fn projected(folder: &Path, secret: &str, roots: &[&Authority], address: &str) -> Token {
+    let claims = r#"{"kubernetes.io":{"namespace":"shop","pod":{"name":"web-1"},"serviceaccount":{"name":"web"}}}"#;
+    fs::write(folder.join("token"), format!("e30.{}.{secret}", BASE64_URL_SAFE_NO_PAD.encode(claims))).unwrap();
+    let roots =
+        roots.iter().map(|authority| authority.fingerprint()).map(|hex| plait_identity::JoinToken::fingerprint(&hex).unwrap()).collect();
+    let home = Home { trust_domain: DOMAIN.into(), identity_address: address.into(), roots };
+    Token::ServiceAccount(ServiceAccountToken::read(&folder.join("token"), home).unwrap())
+}
+
+#[tokio::test]
+async fn a_service_account_token_is_read_anew_each_time_it_is_shown() {
+    let (ca, address, clock, place) = stage().await;
+    let (folder, token) = (place.path().join("state"), projected(place.path(), "first", &[ca.authority()], &address));
+    let mut sidecar = Sidecar::enrol(&clock, &folder, &address, Some(token));
+    sidecar.says("a new certificate is in force: spiffe://bookshop.example/ns/shop/sa/web").await;
+    assert!(sidecar.connects(&[ca.authority()]).await);
+
+    projected(place.path(), "second", &[ca.authority()], &address);
+    clock.advance(LIFE * 2); // too late for a renewal by leaf
+    sidecar.says("a new certificate").await;
+    let shown: Vec<_> = ca
+        .asked()
+        .iter()
+        .map(|request| match &request.proof {
+            Some(Proof::ServiceAccountToken(text)) => text.rsplit('.').next().unwrap().to_owned(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(shown, ["first", "second"]);
+
+    fs::remove_file(place.path().join("token")).unwrap();
+    clock.advance(LIFE * 2);
+    sidecar.says("cannot be read").await;
+    assert!(!sidecar.connects(&[ca.authority()]).await, "without a proof there is no identity");
+}
+
+#[tokio::test]
+async fn a_service_account_token_is_shown_only_to_a_ca_of_the_roots_that_are_given() {
+    let (ca, address, clock, place) = stage().await;
+    let token = projected(place.path(), "secret", &[&Authority::new("another")], &address);
+    let mut sidecar = Sidecar::enrol(&clock, &place.path().join("state"), &address, Some(token));
+    sidecar.says("is not the control plane").await;
+    assert!(ca.asked().is_empty());
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! `run --join`: a certificate for a join token, then the world from the control plane, renewed and followed for as long as the process
+//! `run --join`: a certificate for a token, then the world from the control plane, renewed and followed for as long as the process
 //! lives. Without the control plane it serves from what was kept on disk; without that it serves nothing.
 
 use std::{
@@ -10,7 +10,7 @@ use std::{
 };
 
 use plait_discovery::{Client, Connect, Connection, Event, Proxy};
-use plait_identity::{Enrolment, Identities, JoinToken};
+use plait_identity::{Enrolment, Identities, JoinToken, ServiceAccountToken, Token};
 use plait_model::World;
 use plait_proxy_core::Shared;
 use plait_telemetry::Telemetry;
@@ -98,9 +98,13 @@ fn folder(path: &Path) -> io::Result<()> {
 fn enrolment(joining: &Joining) -> Result<Enrolment, RunError> {
     let memory = joining.state.join("joined.json");
     let folder = joining.state.join("identity");
+    if let (Some(home), Some(path)) = (&joining.home, &joining.token_file) {
+        let token = ServiceAccountToken::read(path, home.clone()).map_err(|error| RunError::ServiceAccount(error.to_string()))?;
+        return Ok(Enrolment::by_token(Token::ServiceAccount(token), folder));
+    }
     if let Some((path, text)) = token(joining)? {
         let token = JoinToken::parse(&text).map_err(|error| RunError::Token(path.to_owned(), error.to_string()))?;
-        let enrolment = Enrolment::by_token(token, folder);
+        let enrolment = Enrolment::by_token(Token::Join(token), folder);
         let remembered = Remembered { workload: enrolment.workload.clone(), identity_address: enrolment.identity_address.clone() };
         remember(&memory, &remembered).map_err(|error| RunError::State(memory, error))?;
         return Ok(enrolment);

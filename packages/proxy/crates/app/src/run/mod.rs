@@ -48,6 +48,8 @@ pub(crate) enum RunError {
     Leaf(String, String),
     #[error("{0}: {1}")]
     Token(PathBuf, String),
+    #[error("{0}")]
+    ServiceAccount(String),
     #[error("the state folder {0} cannot be used: {1}")]
     State(PathBuf, std::io::Error),
     #[error("the admin socket {0} cannot be opened: {1}")]
@@ -69,6 +71,7 @@ impl RunError {
             | Self::Resources(..)
             | Self::Leaf(..)
             | Self::Token(..)
+            | Self::ServiceAccount(_)
             | Self::State(..)
             | Self::Admin(..) => 2,
         }

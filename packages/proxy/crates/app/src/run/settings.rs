@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use plait_identity::{Home, JoinToken};
 use serde::Deserialize;
 
 use super::RunError;
@@ -16,9 +17,20 @@ pub(crate) struct Options {
     /// Joins the mesh whose control plane serves discovery there, host:port
     #[arg(long, value_name = "ADDRESS")]
     join: Option<String>,
-    /// With --join: the join token, in a file; not needed again once the state folder holds a certificate
+    /// With --join: the join token, in a file; not needed again once the state folder holds a certificate. On a cluster: the projected
+    /// service-account token, read again whenever it is shown
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// With a service-account token: where the CA serves, host:port
+    #[arg(long, value_name = "ADDRESS")]
+    identity: Option<String>,
+    /// With a service-account token: the trust domain of the mesh
+    #[arg(long, value_name = "NAME")]
+    trust_domain: Option<String>,
+    /// With a service-account token: SHA-256 of a root that may vouch for the CA, in hexadecimal; may be given several times
+    #[arg(long, value_name = "SHA256")]
+    #[serde(default)]
+    root: Vec<String>,
     /// With --join: a folder of this proxy alone, for its certificate and what it knows of the mesh; made when missing
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
@@ -66,6 +78,8 @@ pub(crate) struct Joining {
     pub(crate) address: String,
     /// With the join token.
     pub(crate) token_file: Option<PathBuf>,
+    /// What a service-account token does not say; `None` = it is a join token.
+    pub(crate) home: Option<Home>,
     /// What outlives the process.
     pub(crate) state: PathBuf,
     /// Where other proxies reach this one; `None` = as its Workload says.
@@ -80,6 +94,12 @@ pub(crate) struct SettingError {
     why: &'static str,
 }
 
+impl SettingError {
+    fn new<T>(field: &'static str, why: &'static str) -> Result<T, Self> {
+        Err(Self { field, why })
+    }
+}
+
 /// More threads than this are a slip of the finger.
 const MOST_WORKERS: u16 = 256;
 
@@ -92,25 +112,30 @@ impl Options {
 
     /// Checks what belongs together.
     pub(crate) fn settings(self) -> Result<Settings, SettingError> {
-        let Self { join, token_file, state, address: reached_at, resources, identity_dir, admin, workers } = self;
-        let refuse = |field, why| Err(SettingError { field, why });
+        let Self { join, token_file, identity, trust_domain, root, state, address: reached_at, resources, identity_dir, admin, workers } =
+            self;
+        let refuse = SettingError::new;
+        let home = home(identity, trust_domain, &root)?;
         let world = match (join, resources) {
             (Some(address), None) => {
                 if identity_dir.is_some() {
                     return refuse("identity-dir", "is for resources; a proxy that joins gets its certificate from the mesh");
                 }
-                if address.rsplit_once(':').is_none_or(|(host, port)| host.is_empty() || port.parse::<u16>().is_err()) {
+                if !is_address(&address) {
                     return refuse("join", "must be host:port, where the control plane serves discovery");
                 }
                 let Some(state) = state else { return refuse("state", "is needed with join: a folder of this proxy alone") };
                 if reached_at.is_some_and(|address| address.is_unspecified() || address.is_multicast()) {
                     return refuse("address", "must be one at which others reach this machine");
                 }
-                World::Joined(Joining { address, token_file, state, reached_at })
+                if home.is_some() && token_file.is_none() {
+                    return refuse("token-file", "is needed with identity: the projected service-account token");
+                }
+                World::Joined(Joining { address, token_file, home, state, reached_at })
             }
             (None, Some(resources)) => {
-                if token_file.is_some() || state.is_some() || reached_at.is_some() {
-                    return refuse("resources", "stands alone: token-file, state and address are for join");
+                if token_file.is_some() || home.is_some() || state.is_some() || reached_at.is_some() {
+                    return refuse("resources", "stands alone: token-file, identity, state and address are for join");
                 }
                 let Some(identity_dir) = identity_dir else {
                     return refuse("identity-dir", "is needed with resources: a folder with leaf.pem and leaf.key");
@@ -128,6 +153,30 @@ impl Options {
     }
 }
 
+/// The three stand together or not at all.
+fn home(identity: Option<String>, trust_domain: Option<String>, root: &[String]) -> Result<Option<Home>, SettingError> {
+    let (identity, trust_domain) = match (identity, trust_domain, root) {
+        (None, None, []) => return Ok(None),
+        (Some(identity), Some(trust_domain), [_, ..]) => (identity, trust_domain),
+        _ => {
+            return SettingError::new(
+                "identity",
+                "trust-domain and root belong together: all of them with a service-account token, else none",
+            );
+        }
+    };
+    if !is_address(&identity) {
+        return SettingError::new("identity", "must be host:port, where the CA serves");
+    }
+    let roots: Option<Vec<_>> = root.iter().map(|hex| JoinToken::fingerprint(hex)).collect();
+    let Some(roots) = roots else { return SettingError::new("root", "must be the SHA-256 of a root, 64 hexadecimal digits") };
+    Ok(Some(Home { trust_domain: trust_domain.into(), identity_address: identity.into(), roots }))
+}
+
+fn is_address(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,7 +190,7 @@ mod tests {
     fn a_file_says_what_the_options_say() {
         let text = "join = 'cp:15012'\ntoken-file = '/t'\nstate = '/s'\naddress = '10.0.0.7'\nadmin = '/a'\nworkers = 4";
         let reached_at = Some([10, 0, 0, 7].into());
-        let joining = Joining { address: "cp:15012".into(), token_file: Some("/t".into()), state: "/s".into(), reached_at };
+        let joining = Joining { address: "cp:15012".into(), token_file: Some("/t".into()), home: None, state: "/s".into(), reached_at };
         assert_eq!(parse(text), Ok(Settings { admin: "/a".into(), workers: 4, world: World::Joined(joining) }));
         let fixed = World::Fixed { resources: "/r".into(), identity_dir: "/i".into() };
         assert_eq!(
@@ -164,6 +213,10 @@ mod tests {
             ("join = 'cp:1'\nresources = '/r'", "resources: and join exclude"),
             ("join = 'cp:1'\nidentity-dir = '/i'", "identity-dir: is for resources"),
             ("resources = '/r'", "identity-dir: is needed"),
+            ("join = 'cp:1'\nidentity = 'cp:2'", "identity: trust-domain and root belong together"),
+            ("join = 'cp:1'\nroot = ['00']", "identity: trust-domain and root belong together"),
+            ("join = 'cp:1'\nidentity = 'cp'\ntrust-domain = 't'\nroot = ['00']", "identity: must be host:port"),
+            ("join = 'cp:1'\nidentity = 'cp:2'\ntrust-domain = 't'\nroot = ['00']", "root: must be the SHA-256"),
             ("resources = '/r'\nstate = '/s'", "resources: stands alone"),
             ("resources = '/r'\naddress = '10.0.0.7'", "resources: stands alone"),
             ("join = 'cp:1'\nstate = '/s'\nadmin = '/a'\naddress = '0.0.0.0'", "address: must be one at which"),

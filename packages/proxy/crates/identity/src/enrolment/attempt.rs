@@ -11,9 +11,10 @@ use rustls::pki_types::UnixTime;
 use tokio::time::timeout;
 
 use super::{
-    Enrolment, JoinToken,
+    Enrolment, Token,
     ca::{self, CaError},
     request::{AnswerError, Grant, Request},
+    service_account::ServiceAccountError,
 };
 use crate::{clock::Clock, identities::Identities, leaf::Leaf, verify::Trust};
 
@@ -26,6 +27,9 @@ pub enum EnrolmentError {
     /// Nothing to show to the CA.
     #[error("there is no valid certificate to renew and no valid join token; make one: plait join-token create")]
     NoProof,
+    /// The cluster's token cannot be shown.
+    #[error(transparent)]
+    ServiceAccount(#[from] ServiceAccountError),
     /// The key could not be made.
     #[error("no key could be made: {0}")]
     Key(#[from] rcgen::Error),
@@ -74,11 +78,10 @@ impl<'a> Question<'a> {
         Ok(Self { request, message, expected: leaf.identity(), trust })
     }
 
-    fn by_token(workload: &str, token: &'a JoinToken) -> Result<Self, EnrolmentError> {
+    fn by_token(workload: &str, token: &'a Token) -> Result<Self, EnrolmentError> {
         let request = Request::new()?;
-        let message = request.by_token(workload, token);
-        let trust = Trust::by_fingerprint(token.identity.trust_domain(), token.roots.clone());
-        Ok(Self { request, message, expected: &token.identity, trust: Arc::new(trust) })
+        let message = request.by_token(workload, token.shown()?);
+        Ok(Self { request, message, expected: token.identity(), trust: Arc::new(token.trust()) })
     }
 
     async fn ask(self, address: &str, clock: &Clock) -> Result<Grant, EnrolmentError> {

@@ -36,7 +36,7 @@ pub struct JoinToken {
     pub expires: SystemTime,
     /// Where the CA serves, "host:port".
     pub identity_address: Box<str>,
-    pub(crate) roots: Vec<Fingerprint>,
+    pub(super) roots: Vec<Fingerprint>,
 }
 
 /// Why a text is no join token. The text itself is a secret and not repeated.
@@ -95,8 +95,13 @@ impl JoinToken {
         owner.is_ok_and(|owner| owner.identity == self.identity)
     }
 
+    /// How roots are named where none is known: 64 hexadecimal digits of SHA-256.
+    pub fn fingerprint(hex: &str) -> Option<[u8; 32]> {
+        fingerprint(hex)
+    }
+
     /// As it was read; a secret.
-    pub(crate) fn text(&self) -> &str {
+    pub(super) fn text(&self) -> &str {
         &self.text
     }
 }

@@ -1,4 +1,4 @@
-//! How a workload comes to its leaf and keeps it: from disk at once, from the CA with a join token, renewed at half life, forever.
+//! How a workload comes to its leaf and keeps it: from disk at once, from the CA with a token, renewed at half life, forever.
 //!
 //! Spawned by `app`, one for each workload. Writes to `Identities` and to its folder; nothing else does. While the CA is away, or answers with
 //! what must be refused, the old leaf stays in force until its end.
@@ -8,7 +8,9 @@ mod ca;
 mod join_token;
 mod request;
 mod run;
+mod service_account;
 mod store;
+mod token;
 
 use std::{
     fmt,
@@ -24,7 +26,9 @@ pub use self::{
     ca::CaError,
     join_token::{JoinToken, JoinTokenError},
     request::AnswerError,
+    service_account::{Home, ServiceAccountError, ServiceAccountToken},
     store::StoreError,
+    token::Token,
 };
 use self::{request::Grant, run::Run, store::Store};
 use crate::{
@@ -38,7 +42,7 @@ pub struct Enrolment {
     /// The workload, "namespace/name".
     pub workload: Arc<str>,
     /// The proof for the first time, and for when a leaf could not be renewed in time.
-    pub token: Option<JoinToken>,
+    pub token: Option<Token>,
     /// Where leaf, key and roots are kept; made when missing, for this workload alone.
     pub folder: PathBuf,
     /// Where the CA serves, "host:port".
@@ -61,9 +65,9 @@ pub enum Event {
 }
 
 impl Enrolment {
-    /// What a join token says; the folder is the caller's choice.
-    pub fn by_token(token: JoinToken, folder: PathBuf) -> Self {
-        let (workload, identity_address) = ((&*token.workload).into(), (&*token.identity_address).into());
+    /// What a token says; the folder is the caller's choice.
+    pub fn by_token(token: Token, folder: PathBuf) -> Self {
+        let (workload, identity_address) = (token.workload(), token.identity_address().into());
         Self { workload, token: Some(token), folder, identity_address }
     }
 
@@ -93,8 +97,8 @@ impl Enrolment {
         Run::new(self, identities, report).forever().await;
     }
 
-    fn valid_token(&self, now: SystemTime) -> Option<&JoinToken> {
-        self.token.as_ref().filter(|token| now < token.expires)
+    fn valid_token(&self, now: SystemTime) -> Option<&Token> {
+        self.token.as_ref().filter(|token| token.is_valid(now))
     }
 }
 

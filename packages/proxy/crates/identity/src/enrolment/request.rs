@@ -8,7 +8,7 @@ use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
 use webpki::KeyUsage;
 
-use super::join_token::JoinToken;
+use super::token::Shown;
 use crate::{
     leaf::{Leaf, LeafError},
     verify::Trust,
@@ -65,9 +65,13 @@ impl Request {
         Ok(Self { key, csr })
     }
 
-    /// The message that shows a join token.
-    pub(super) fn by_token(&self, workload: &str, token: &JoinToken) -> SignRequest {
-        SignRequest { csr: self.csr.clone(), workload: workload.to_owned(), proof: Some(Proof::JoinToken(token.text().to_owned())) }
+    /// The message that shows a token.
+    pub(super) fn by_token(&self, workload: &str, token: Shown) -> SignRequest {
+        let proof = match token {
+            Shown::Join(text) => Proof::JoinToken(text),
+            Shown::ServiceAccount(text) => Proof::ServiceAccountToken(text),
+        };
+        SignRequest { csr: self.csr.clone(), workload: workload.to_owned(), proof: Some(proof) }
     }
 
     /// The message that shows the leaf to be renewed. `None` when its key is not one that the CA takes.

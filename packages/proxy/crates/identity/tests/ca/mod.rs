@@ -120,7 +120,7 @@ impl Identity for Ca {
         let request = request.into_inner();
         self.0.asked.lock().unwrap().push(request.clone());
         match &request.proof {
-            Some(Proof::JoinToken(_)) => {}
+            Some(Proof::JoinToken(_) | Proof::ServiceAccountToken(_)) => {}
             Some(Proof::Leaf(proof)) => proven(proof, &request.csr).map_err(Status::unauthenticated)?,
             None => return Err(Status::unauthenticated("no proof")),
         }

@@ -5,7 +5,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use plait_identity::{Clock, Enrolment, Event, Identities, JoinToken, Leaf};
+use plait_identity::{Clock, Enrolment, Event, Identities, JoinToken, Leaf, Token};
 use tempfile::TempDir;
 use tokio::{
     net::TcpListener,
@@ -31,6 +31,11 @@ pub(crate) struct Sidecar {
 
 impl Sidecar {
     pub(crate) fn start(clock: &Clock, folder: &Path, address: &str, token: Option<JoinToken>) -> Self {
+        Self::enrol(clock, folder, address, token.map(Token::Join))
+    }
+
+    /// With a token of either kind.
+    pub(crate) fn enrol(clock: &Clock, folder: &Path, address: &str, token: Option<Token>) -> Self {
         let enrolment = Enrolment { workload: WORKLOAD.into(), token, folder: folder.to_owned(), identity_address: address.into() };
         let identities = Identities::with_clock(clock.clone());
         let (said, events) = unbounded_channel();

@@ -714,7 +714,7 @@ pub struct SignRequest {
     /// "namespace/name"
     #[prost(string, tag = "2")]
     pub workload: ::prost::alloc::string::String,
-    #[prost(oneof = "sign_request::Proof", tags = "3, 4")]
+    #[prost(oneof = "sign_request::Proof", tags = "3, 4, 5")]
     pub proof: ::core::option::Option<sign_request::Proof>,
 }
 /// Nested message and enum types in `SignRequest`.
@@ -726,6 +726,9 @@ pub mod sign_request {
         /// renewal
         #[prost(message, tag = "4")]
         Leaf(super::LeafProof),
+        /// Kubernetes: a projected token whose audience is "plait" alone, bound to the pod that the workload names.
+        #[prost(string, tag = "5")]
+        ServiceAccountToken(::prost::alloc::string::String),
     }
 }
 /// A leaf that is still valid, and its key's signature over the CSR (ECDSA P-256, SHA-256, ASN.1).

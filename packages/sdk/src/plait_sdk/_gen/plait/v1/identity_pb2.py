@@ -24,19 +24,19 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17plait/v1/identity.proto\x12\x08plait.v1\"p\n\x0bSignRequest\x12\x0b\n\x03\x63sr\x18\x01 \x01(\x0c\x12\x10\n\x08workload\x18\x02 \x01(\t\x12\x14\n\njoin_token\x18\x03 \x01(\tH\x00\x12#\n\x04leaf\x18\x04 \x01(\x0b\x32\x13.plait.v1.LeafProofH\x00\x42\x07\n\x05proof\"-\n\tLeafProof\x12\r\n\x05\x63hain\x18\x01 \x03(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"E\n\x0cSignResponse\x12\r\n\x05\x63hain\x18\x01 \x03(\x0c\x12\x14\n\x0ctrust_bundle\x18\x02 \x03(\x0c\x12\x10\n\x08identity\x18\x03 \x01(\t2A\n\x08Identity\x12\x35\n\x04Sign\x12\x15.plait.v1.SignRequest\x1a\x16.plait.v1.SignResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17plait/v1/identity.proto\x12\x08plait.v1\"\x91\x01\n\x0bSignRequest\x12\x0b\n\x03\x63sr\x18\x01 \x01(\x0c\x12\x10\n\x08workload\x18\x02 \x01(\t\x12\x14\n\njoin_token\x18\x03 \x01(\tH\x00\x12#\n\x04leaf\x18\x04 \x01(\x0b\x32\x13.plait.v1.LeafProofH\x00\x12\x1f\n\x15service_account_token\x18\x05 \x01(\tH\x00\x42\x07\n\x05proof\"-\n\tLeafProof\x12\r\n\x05\x63hain\x18\x01 \x03(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"E\n\x0cSignResponse\x12\r\n\x05\x63hain\x18\x01 \x03(\x0c\x12\x14\n\x0ctrust_bundle\x18\x02 \x03(\x0c\x12\x10\n\x08identity\x18\x03 \x01(\t2A\n\x08Identity\x12\x35\n\x04Sign\x12\x15.plait.v1.SignRequest\x1a\x16.plait.v1.SignResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'plait.v1.identity_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SIGNREQUEST']._serialized_start=37
-  _globals['_SIGNREQUEST']._serialized_end=149
-  _globals['_LEAFPROOF']._serialized_start=151
-  _globals['_LEAFPROOF']._serialized_end=196
-  _globals['_SIGNRESPONSE']._serialized_start=198
-  _globals['_SIGNRESPONSE']._serialized_end=267
-  _globals['_IDENTITY']._serialized_start=269
-  _globals['_IDENTITY']._serialized_end=334
+  _globals['_SIGNREQUEST']._serialized_start=38
+  _globals['_SIGNREQUEST']._serialized_end=183
+  _globals['_LEAFPROOF']._serialized_start=185
+  _globals['_LEAFPROOF']._serialized_end=230
+  _globals['_SIGNRESPONSE']._serialized_start=232
+  _globals['_SIGNRESPONSE']._serialized_end=301
+  _globals['_IDENTITY']._serialized_start=303
+  _globals['_IDENTITY']._serialized_end=368
 # @@protoc_insertion_point(module_scope)

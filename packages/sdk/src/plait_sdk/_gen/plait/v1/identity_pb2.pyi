@@ -26,11 +26,14 @@ class SignRequest(_message.Message):
     WORKLOAD_FIELD_NUMBER: _builtins.int
     JOIN_TOKEN_FIELD_NUMBER: _builtins.int
     LEAF_FIELD_NUMBER: _builtins.int
+    SERVICE_ACCOUNT_TOKEN_FIELD_NUMBER: _builtins.int
     csr: _builtins.bytes
     """PKCS#10, DER, ECDSA P-256; its subject and names are ignored"""
     workload: _builtins.str
     """"namespace/name" """
     join_token: _builtins.str
+    service_account_token: _builtins.str
+    """Kubernetes: a projected token whose audience is "plait" alone, bound to the pod that the workload names."""
     @_builtins.property
     def leaf(self) -> Global___LeafProof:
         """renewal"""
@@ -42,12 +45,13 @@ class SignRequest(_message.Message):
         workload: _builtins.str = ...,
         join_token: _builtins.str = ...,
         leaf: Global___LeafProof | None = ...,
+        service_account_token: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["join_token", b"join_token", "leaf", b"leaf", "proof", b"proof"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["join_token", b"join_token", "leaf", b"leaf", "proof", b"proof", "service_account_token", b"service_account_token"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["csr", b"csr", "join_token", b"join_token", "leaf", b"leaf", "proof", b"proof", "workload", b"workload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["csr", b"csr", "join_token", b"join_token", "leaf", b"leaf", "proof", b"proof", "service_account_token", b"service_account_token", "workload", b"workload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_proof: _TypeAlias = _typing.Literal["join_token", "leaf"]  # noqa: Y015
+    _WhichOneofReturnType_proof: _TypeAlias = _typing.Literal["join_token", "leaf", "service_account_token"]  # noqa: Y015
     _WhichOneofArgType_proof: _TypeAlias = _typing.Literal["proof", b"proof"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_proof) -> _WhichOneofReturnType_proof | None: ...
 
