@@ -7,7 +7,7 @@ mod words;
 use std::num::NonZeroU32;
 
 use plait_model::{
-    Backend, Destination, DestinationKey, Egress, Endpoint, Lookup, Peer, Protocol, Reason, RequestHead, RouteKind, RouteTable, Rule,
+    Backend, Destination, DestinationKey, Direct, Egress, Endpoint, Lookup, Peer, Reason, RequestHead, RouteKind, RouteTable, Rule,
     Snapshot, WeightedBackend, Workload, split_authority,
 };
 
@@ -73,7 +73,10 @@ pub fn explain(snapshot: &Snapshot, question: &Question, now_nanos: u64) -> Resu
         Lookup::Known(destination) => {
             let server_name = question.server_name.as_deref().unwrap_or(host).to_ascii_lowercase();
             let asked = Asked { port: port.unwrap_or(80), head: &question.head, server_name: &server_name, now_nanos };
-            routed(snapshot, from, &destination, asked, &mut decision);
+            match &destination.direct {
+                Some(direct) => directly(snapshot, from, direct, asked, &mut decision),
+                None => routed(snapshot, from, &destination, asked, &mut decision),
+            }
         }
     }
     Ok(decision)
@@ -88,6 +91,15 @@ struct Asked<'q> {
     now_nanos: u64,
 }
 
+/// A workload at its own address: no route, no choice.
+fn directly(snapshot: &Snapshot, from: &Workload, direct: &Direct, asked: Asked<'_>, decision: &mut Decision) {
+    let backend = direct.backend(asked.port);
+    let protocol = words::spoken(backend.protocol);
+    decision.destination = Some(Called { service: direct.workload.to_string(), port: asked.port, protocol, heard: None });
+    decision.endpoints = backend.endpoints.iter().map(|endpoint| place(&backend, endpoint, asked.now_nanos)).collect();
+    at_backend(snapshot, from, &backend, (!backend.protocol.is_opaque()).then_some(asked.head), decision);
+}
+
 fn routed(snapshot: &Snapshot, from: &Workload, called: &Destination, asked: Asked<'_>, decision: &mut Decision) {
     let Asked { port, head, server_name, now_nanos } = asked;
     let Some(service_port) = called.port(port) else {
@@ -95,13 +107,7 @@ fn routed(snapshot: &Snapshot, from: &Workload, called: &Destination, asked: Ask
         return;
     };
     let spoken = service_port.protocol_for(&from.namespace);
-    let protocol = match spoken {
-        Protocol::Auto => "auto",
-        Protocol::Http => "http",
-        Protocol::Http2 => "http2",
-        Protocol::Tcp => "tcp",
-        Protocol::Tls => "tls",
-    };
+    let protocol = words::spoken(spoken);
     decision.destination = Some(Called { service: called.key.to_string(), port, protocol, heard: None });
     let routes = service_port.routes_for(&from.namespace);
     let choice = match routes.kind() {

@@ -43,6 +43,7 @@ fn workload(policies: Vec<Option<Policy>>) -> Workload {
         binds: vec![],
         zone: "".into(),
         policies: policies.into_iter().map(binding).collect(),
+        redirected: false,
         policy_epoch: 7,
     }
 }

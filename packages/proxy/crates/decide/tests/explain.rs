@@ -42,6 +42,7 @@ fn workload(account: &str, policies: &[Arc<Policy>]) -> Arc<Workload> {
         binds: vec![],
         zone: "".into(),
         policies: policies.iter().map(bound).collect(),
+        redirected: false,
         policy_epoch: 1,
     })
 }
@@ -102,7 +103,7 @@ fn destination(service: &str, port: u16, protocol: Protocol, rules: Vec<Arc<Rule
     let key = DestinationKey::from_contract(&format!("ns/{service}"));
     let routes = Arc::new(RouteTable::new(rules.into_iter().map(|rule| (0, rule)).collect()));
     let port = DestinationPort { name: "".into(), port, protocol, routes, consumer_routes: Map::default() };
-    (key.clone(), Arc::new(Destination { key, ports: vec![port], last_used: Arc::default() }))
+    (key.clone(), Arc::new(Destination { key, direct: None, ports: vec![port], last_used: Arc::default() }))
 }
 
 /// A rule with one backend; "" as match takes everything.

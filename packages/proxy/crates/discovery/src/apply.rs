@@ -207,7 +207,8 @@ impl Resources {
             }
             Ok(ResourceKind::Route) => self.held.put_route(name, convert::route(read(&body)?)?, touched),
             Ok(ResourceKind::Policy) => self.held.put_policy(name, convert::policy(read(&body)?)?, &body, touched),
-            Ok(ResourceKind::Direct | ResourceKind::Unspecified) | Err(_) => return Err(Refused::new("kind", format_args!("unknown kind {kind}"))),
+            Ok(ResourceKind::Direct) => self.held.put_direct(name, convert::direct(read(&body)?)?, touched),
+            Ok(ResourceKind::Unspecified) | Err(_) => return Err(Refused::new("kind", format_args!("unknown kind {kind}"))),
         }
         // A copy: the body is a window into its whole message, which would stay in memory with it.
         self.sent.insert(key, Sent { version, body: Bytes::copy_from_slice(&body) });
@@ -221,8 +222,9 @@ impl Resources {
             Ok(ResourceKind::Endpoints) => self.held.take_endpoints(&name, touched),
             Ok(ResourceKind::Route) => self.held.take_route(&name, touched),
             Ok(ResourceKind::Policy) => self.held.take_policy(&name, touched),
+            Ok(ResourceKind::Direct) => self.held.take_direct(&name, touched),
             // There is always a Mesh; of kinds that this build does not know it holds nothing.
-            Ok(ResourceKind::Mesh | ResourceKind::Direct | ResourceKind::Unspecified) | Err(_) => return,
+            Ok(ResourceKind::Mesh | ResourceKind::Unspecified) | Err(_) => return,
         }
         self.sent.remove(&(kind, name));
     }

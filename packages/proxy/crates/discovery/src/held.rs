@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use plait_model::{Mesh, Policy, Rule};
+use plait_model::{DestinationKey, Direct, Mesh, Policy, Rule};
 
 use crate::convert;
 
@@ -21,6 +21,10 @@ pub(crate) struct Held {
     routes: BTreeMap<String, convert::Route>,
     /// With a hash of its bytes: what tells a changed policy from the same one sent again.
     policies: BTreeMap<String, (u64, Arc<Policy>)>,
+    /// Workloads by their own address.
+    directs: BTreeMap<String, Arc<Direct>>,
+    /// Services by the addresses at which they are called.
+    addresses: BTreeMap<String, String>,
     /// Names of the routes that bind a Service.
     bound: BTreeMap<String, BTreeSet<String>>,
 }
@@ -33,8 +37,17 @@ pub(crate) struct Touched {
     pub(crate) policies: BTreeSet<String>,
     /// Services whose backends are to be joined anew.
     pub(crate) backends: BTreeSet<String>,
-    /// Services as their callers see them.
+    /// Services as their callers see them, by name; and addresses that may stand for something else now.
     pub(crate) destinations: BTreeSet<String>,
+}
+
+/// What a destination is.
+#[derive(Debug)]
+pub(crate) enum Called<'h> {
+    /// A Service, and its name.
+    Service(&'h str, &'h convert::Service),
+    /// A workload, by its own address.
+    Direct(&'h Arc<Direct>),
 }
 
 /// Rules with the age of their route.
@@ -57,13 +70,42 @@ impl Held {
     }
 
     pub(crate) fn put_service(&mut self, name: String, service: convert::Service, touched: &mut Touched) {
-        touched.service(&name);
+        self.take_service(&name, touched);
+        for address in service.addresses.iter().map(address) {
+            touched.destinations.insert(address.clone());
+            self.addresses.insert(address, name.clone());
+        }
         self.services.insert(name, service);
     }
 
     pub(crate) fn take_service(&mut self, name: &str, touched: &mut Touched) {
         touched.service(name);
-        self.services.remove(name);
+        for address in self.services.remove(name).into_iter().flat_map(|service| service.addresses).map(|one| address(&one)) {
+            // It may have been given to another Service since.
+            if self.addresses.get(&address).is_some_and(|holder| holder == name) {
+                self.addresses.remove(&address);
+            }
+            touched.destinations.insert(address);
+        }
+    }
+
+    pub(crate) fn put_direct(&mut self, name: String, direct: Direct, touched: &mut Touched) {
+        touched.destinations.insert(name.clone());
+        self.directs.insert(name, Arc::new(direct));
+    }
+
+    pub(crate) fn take_direct(&mut self, name: &str, touched: &mut Touched) {
+        touched.destinations.insert(name.to_owned());
+        self.directs.remove(name);
+    }
+
+    /// What stands behind the key of a destination.
+    pub(crate) fn called(&self, key: &str) -> Option<Called<'_>> {
+        let name = self.addresses.get(key).map_or(key, String::as_str);
+        match self.services.get_key_value(name) {
+            Some((name, service)) => Some(Called::Service(name, service)),
+            None => self.directs.get(key).map(Called::Direct),
+        }
     }
 
     pub(crate) fn put_endpoints(&mut self, name: String, endpoints: convert::PortEndpoints, touched: &mut Touched) {
@@ -143,6 +185,10 @@ impl Touched {
         self.backends.insert(name.to_owned());
         self.destinations.insert(name.to_owned());
     }
+}
+
+fn address(address: &std::net::IpAddr) -> String {
+    DestinationKey::of_address(*address).as_str().to_owned()
 }
 
 fn hash(value: impl Hash) -> u64 {

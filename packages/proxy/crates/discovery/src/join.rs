@@ -3,17 +3,17 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU64},
 };
 
 use plait_model::{
-    Backend, CallTraffic, Destination, DestinationKey, DestinationPort, Filters, HashTable, Map, ObjectRef, PolicyBinding, RouteKind,
-    RouteTable, Rule, Sessions, SpiffeId, WeightedBackend, Workload, Zones,
+    Backend, CallTraffic, Destination, DestinationKey, DestinationPort, Direct, Filters, HashTable, Map, ObjectRef, PolicyBinding,
+    RouteKind, RouteTable, Rule, Sessions, SpiffeId, WeightedBackend, Workload, Zones,
 };
 
 use crate::{
     convert,
-    held::{Aged, Held, Touched},
+    held::{Aged, Called, Held, Touched},
 };
 
 /// The children of a snapshot.
@@ -44,14 +44,18 @@ impl Joined {
         for service in &touched.backends {
             self.rejoin_backends(held, service);
         }
-        for service in &touched.destinations {
-            match held.services.get(service).filter(|_| known.contains(service)) {
-                Some(content) => {
-                    let joined = self.join_destination(held, service, content);
-                    self.destinations.insert(joined.key.clone(), joined);
+        let services = touched.destinations.iter().filter_map(|name| held.services.get(name));
+        let addresses: BTreeSet<_> = services.flat_map(|service| &service.addresses).map(|one| DestinationKey::of_address(*one)).collect();
+        for key in touched.destinations.iter().map(String::as_str).chain(addresses.iter().map(DestinationKey::as_str)) {
+            let joined = match held.called(key).filter(|_| known.contains(key)) {
+                Some(Called::Service(name, content)) => self.join_destination(held, (key, name), content),
+                Some(Called::Direct(direct)) => self.join_direct(key, direct),
+                None => {
+                    self.destinations.remove(key);
+                    continue;
                 }
-                None => drop(self.destinations.remove(service.as_str())),
-            }
+            };
+            self.destinations.insert(DestinationKey::from_contract(key), joined);
         }
     }
 
@@ -90,8 +94,19 @@ impl Joined {
         self.backends_of.insert(service.to_owned(), keys);
     }
 
-    fn join_destination(&self, held: &Held, name: &str, service: &convert::Service) -> Arc<Destination> {
-        let before = self.destinations.get(name);
+    fn join_direct(&self, key: &str, direct: &Arc<Direct>) -> Arc<Destination> {
+        let last_used = self.last_used(key);
+        let key = DestinationKey::from_contract(&direct.workload);
+        Arc::new(Destination { key, direct: Some(direct.clone()), ports: Vec::new(), last_used })
+    }
+
+    /// When a destination was last dialled goes with its key, whatever that stands for.
+    fn last_used(&self, key: &str) -> Arc<AtomicU64> {
+        self.destinations.get(key).map(|before| before.last_used.clone()).unwrap_or_default()
+    }
+
+    fn join_destination(&self, held: &Held, (key, name): (&str, &str), service: &convert::Service) -> Arc<Destination> {
+        let before = self.destinations.get(key).filter(|before| before.key.as_str() == name);
         let ports = service.ports.iter().map(|(port_name, port, protocol)| {
             let before = before.and_then(|before| before.port(*port));
             let (producer, consumers) = held.rules_for(name, *port);
@@ -110,8 +125,8 @@ impl Joined {
                 consumer_routes: consumers.into_iter().map(consumer).collect(),
             }
         });
-        let last_used = before.map(|before| before.last_used.clone()).unwrap_or_default();
-        Arc::new(Destination { key: DestinationKey::from_contract(name), ports: ports.collect(), last_used })
+        let (ports, last_used) = (ports.collect(), self.last_used(key));
+        Arc::new(Destination { key: DestinationKey::from_contract(name), direct: None, ports, last_used })
     }
 }
 
@@ -173,6 +188,7 @@ fn join_workload(held: &Held, content: &convert::Workload, before: Option<&Arc<W
         inbound: content.inbound,
         outbound: content.outbound,
         binds: content.binds.clone(),
+        redirected: content.redirected,
         zone: content.zone.as_str().into(),
         policies: content.policies.iter().map(binding).collect(),
         policy_epoch: held.epoch(&content.policies),

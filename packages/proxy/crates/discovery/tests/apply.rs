@@ -291,3 +291,74 @@ proptest! {
         drop(plait_discovery::snapshot_of(&body));
     }
 }
+
+fn called_at(name: &str, addresses: &[&str]) -> wire::Resource {
+    let port = wire::ServicePort { name: "http".into(), port: 80, protocol: wire::Protocol::Http.into() };
+    let addresses = addresses.iter().map(ToString::to_string).collect();
+    let body = wire::Service { namespace: "shop".into(), name: name.into(), ports: vec![port], addresses, ..wire::Service::default() };
+    resource(wire::ResourceKind::Service, &format!("shop/{name}"), &body)
+}
+
+fn direct(workload: &str, inbound: &str, identity: &str) -> wire::Resource {
+    let ports = vec![wire::DirectPort { port: 9000, protocol: wire::Protocol::Tcp.into() }];
+    let (workload, inbound, identity) = (format!("shop/{workload}"), inbound.into(), identity.into());
+    let body = wire::Direct { address: "10.0.0.9".into(), workload, inbound, identity, ports, ..wire::Direct::default() };
+    resource(wire::ResourceKind::Direct, "10.0.0.9", &body)
+}
+
+#[test]
+fn an_address_stands_for_whoever_has_it_now() {
+    let known = ["10.0.0.9", "fd00::9"].map(Into::into).to_vec();
+    let mut generation = 0;
+    let mut held = Resources::default();
+    let mut step = |upserts: Vec<wire::Resource>, removals: &[(wire::ResourceKind, &str)]| {
+        generation += 1;
+        let removals = removals.iter().map(|(kind, name)| wire::ResourceKey { kind: (*kind).into(), name: (*name).into() }).collect();
+        let set = wire::ChangeSet { generation, upserts, removals, known: known.clone(), ..wire::ChangeSet::default() };
+        let applied = held.apply(set).unwrap();
+        assert!(applied.rejected.is_empty(), "{:?}", applied.rejected);
+        let named = |address: &str| match applied.snapshot.lookup(&DestinationKey::of_address(address.parse().unwrap())) {
+            Some(Lookup::Known(found)) => found.key.to_string(),
+            Some(Lookup::Unknown) => "unknown".into(),
+            None => "nothing".into(),
+        };
+        [named("10.0.0.9"), named("fd00::9")]
+    };
+    let (service, other) = ((wire::ResourceKind::Service, "shop/reviews"), (wire::ResourceKind::Direct, "10.0.0.9"));
+    let both = ["10.0.0.9", "fd00::9"];
+    for (upserts, removals, expected, why) in [
+        (vec![mesh(), called_at("reviews", &both)], vec![], ["shop/reviews", "shop/reviews"], "a Service has both"),
+        (vec![called_at("reviews", &both[1..])], vec![], ["nothing", "shop/reviews"], "it gave one up"),
+        (vec![called_at("ledger", &both[..1])], vec![], ["shop/ledger", "shop/reviews"], "another Service took it"),
+        (vec![called_at("reviews", &both)], vec![], ["shop/reviews", "shop/reviews"], "who came last has it"),
+        (vec![called_at("ledger", &both)], vec![service], ["shop/ledger", "shop/ledger"], "one came as the other went"),
+        (vec![called_at("ledger", &[])], vec![], ["nothing", "nothing"], "nobody has it"),
+        (vec![direct("w-1", "10.0.0.9:15006", "spiffe://example/ns/shop/sa/a")], vec![], ["shop/w-1", "nothing"], "a workload has it"),
+        (vec![], vec![other], ["nothing", "nothing"], "it is gone"),
+    ] {
+        assert_eq!(step(upserts, &removals), expected.map(String::from), "{why}");
+    }
+}
+
+#[test]
+fn a_workload_is_called_at_its_own_address_as_its_proxy_proves_it() {
+    let known = vec!["10.0.0.9".to_owned()];
+    let backend = |resource: wire::Resource, port: u16| {
+        let set = wire::ChangeSet { generation: 1, upserts: vec![mesh(), resource], known: known.clone(), ..wire::ChangeSet::default() };
+        let applied = Resources::default().apply(set).unwrap();
+        let refused = applied.rejected.first().map(|one| one.refused.path.clone());
+        let Some(Lookup::Known(found)) = applied.snapshot.lookup(&DestinationKey::from_contract("10.0.0.9")) else { return Err(refused) };
+        let backend = found.direct.as_ref().unwrap().backend(port);
+        let endpoint = backend.endpoints[0].clone();
+        assert_eq!(endpoint.target_port, port);
+        Ok((endpoint.address.to_string(), endpoint.identity.is_some(), backend.protocol))
+    };
+    let identity = "spiffe://example/ns/shop/sa/a";
+    let proxied = || direct("w-1", "10.0.0.9:15006", identity);
+    assert_eq!(backend(proxied(), 9000), Ok(("10.0.0.9:15006".into(), true, plait_model::Protocol::Tcp)));
+    assert_eq!(backend(proxied(), 80), Ok(("10.0.0.9:15006".into(), true, plait_model::Protocol::Auto)), "any port may be called");
+    assert_eq!(backend(direct("w-1", "", ""), 80), Ok(("10.0.0.9:80".into(), false, plait_model::Protocol::Auto)), "nobody proxies it");
+    for half in [direct("w-1", "", identity), direct("w-1", "10.0.0.9:15006", "")] {
+        assert_eq!(backend(half, 80), Err(Some("identity".into())), "never plaintext to who must prove an identity");
+    }
+}

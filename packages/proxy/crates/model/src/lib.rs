@@ -4,6 +4,7 @@
 //! No I/O, no decision: deciding is the job of `plait-decide`.
 
 mod cell;
+mod direct;
 mod endpoint;
 mod gate;
 mod hash_table;
@@ -24,6 +25,7 @@ mod workload;
 mod zones;
 
 pub use cell::{Demand, DiscoveryUnavailable, Lookup, World};
+pub use direct::Direct;
 pub use endpoint::{
     Algorithm, Backend, BackendState, BackendTraffic, Endpoint, EndpointState, HashOn, OutlierDetection, OutlierState, SuccessRate,
 };

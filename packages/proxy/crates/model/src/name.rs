@@ -1,6 +1,6 @@
 //! Names: of the user's objects, and of destinations as applications write them.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, net::IpAddr, sync::Arc};
 
 use serde::Serialize;
 
@@ -35,8 +35,9 @@ pub struct Origin {
     pub path: Box<str>,
 }
 
-/// What a destination is asked for by: "namespace/service" where the name can be a Service of the mesh, else the host itself.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// What a destination is asked for by: "namespace/service" where the name can be a Service of the mesh, an address, else
+/// the host itself.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DestinationKey(Arc<str>);
 
 impl DestinationKey {
@@ -45,8 +46,9 @@ impl DestinationKey {
     /// `reviews`, `reviews.bookshop`, `reviews.bookshop.svc` and `reviews.bookshop.svc.cluster.local` can be Services.
     pub fn of_host(host: &str, namespace: &str) -> Self {
         let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
-        if host.starts_with('[') || host.parse::<std::net::IpAddr>().is_ok() {
-            return Self(host.into());
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(&host);
+        if let Ok(address) = bare.parse() {
+            return Self::of_address(address);
         }
         let labels: Vec<&str> = host.split('.').collect();
         match labels.as_slice() {
@@ -58,6 +60,16 @@ impl DestinationKey {
         }
     }
 
+    /// The key of an address; those of IPv4 that are written as IPv6 are themselves.
+    pub fn of_address(address: IpAddr) -> Self {
+        Self(address.to_canonical().to_string().into())
+    }
+
+    /// The address, when it is the key of one.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.0.parse().ok()
+    }
+
     /// A key as the contract carries it.
     pub fn from_contract(key: &str) -> Self {
         Self(key.into())
@@ -67,6 +79,7 @@ impl DestinationKey {
     pub fn authority(&self, port: u16) -> String {
         let host = match self.0.split_once('/') {
             Some((namespace, service)) => format!("{service}.{namespace}"),
+            None if self.0.contains(':') => format!("[{}]", self.0),
             None => self.0.to_string(),
         };
         if port == 80 { host } else { format!("{host}:{port}") }
@@ -147,10 +160,27 @@ mod tests {
             ("reviews.shop.svc.cluster.local", "shop/reviews"),
             ("www.example.com", "www.example.com"),
             ("10.0.0.1", "10.0.0.1"),
-            ("[::1]", "[::1]"),
+            ("[::1]", "::1"),
+            ("[FD00:0::1]", "fd00::1"),
+            ("[::ffff:10.0.0.1]", "10.0.0.1"),
+            ("[x]", "bookshop/[x]"),
         ] {
             assert_eq!(DestinationKey::of_host(host, "bookshop").as_str(), key, "{host}");
         }
+    }
+
+    #[test]
+    fn an_address_is_a_key_and_an_authority() {
+        for (address, key, authority) in [
+            ("10.0.0.1", "10.0.0.1", "10.0.0.1:81"),
+            ("fd00::1", "fd00::1", "[fd00::1]:81"),
+            ("::ffff:10.0.0.1", "10.0.0.1", "10.0.0.1:81"),
+        ] {
+            let found = DestinationKey::of_address(address.parse().unwrap());
+            assert_eq!((found.as_str(), found.authority(81).as_str()), (key, authority));
+            assert_eq!(found.address(), Some(key.parse().unwrap()));
+        }
+        assert_eq!(DestinationKey::from_contract("shop/reviews").address(), None);
     }
 
     #[test]

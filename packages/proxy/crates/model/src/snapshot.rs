@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::AtomicU64};
 
-use crate::{Backend, DestinationKey, Lookup, Map, Mesh, RouteKind, RouteTable, Workload};
+use crate::{Backend, DestinationKey, Direct, Lookup, Map, Mesh, RouteKind, RouteTable, Workload};
 
 /// A state of the world. Built by `discovery/apply` alone.
 #[derive(Debug, Default)]
@@ -13,7 +13,7 @@ pub struct Snapshot {
     pub mesh: Arc<Mesh>,
     /// The workloads that this proxy serves, by "namespace/name".
     pub workloads: Map<Box<str>, Arc<Workload>>,
-    /// Services that were dialled.
+    /// What was dialled: Services by name, and whatever stands behind an address.
     pub destinations: Map<DestinationKey, Arc<Destination>>,
     /// Destinations that the control plane said the mesh does not have.
     pub unknown: std::collections::HashSet<DestinationKey>,
@@ -31,11 +31,13 @@ impl Snapshot {
     }
 }
 
-/// A Service as its callers see it.
+/// A Service as its callers see it; or one workload, where its own address was dialled.
 #[derive(Debug)]
 pub struct Destination {
-    /// "namespace/name".
+    /// "namespace/name" of the Service, or of the workload.
     pub key: DestinationKey,
+    /// The workload; then there are no ports of a Service.
+    pub direct: Option<Arc<Direct>>,
     /// Its ports.
     pub ports: Vec<DestinationPort>,
     /// When it was last dialled (seconds of the discovery client's clock); survives snapshots.

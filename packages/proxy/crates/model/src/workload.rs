@@ -28,6 +28,8 @@ pub struct Workload {
     pub outbound: Option<SocketAddr>,
     /// Local ports for one destination each.
     pub binds: Vec<Bind>,
+    /// Connections come to `inbound` and `outbound` by redirection: their original destination says what is called.
+    pub redirected: bool,
     /// Zone, may be empty.
     pub zone: Box<str>,
     /// Every policy in force here.

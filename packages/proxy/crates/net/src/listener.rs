@@ -1,7 +1,11 @@
 //! Opens listening sockets and connections, both without delay of small writes.
 //! Called by `app` for listeners, by `proxy` for upstreams.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::{Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket},
+    time::Duration,
+};
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
@@ -22,7 +26,22 @@ fn keepalive() -> TcpKeepalive {
 
 /// Listens on an address; with `shared`, several workers may listen on the same (SO_REUSEPORT).
 pub fn listen(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    open(Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?, address, shared)
+}
+
+/// The same for an address of IPv6, where somebody else listens on the same port of IPv4.
+pub fn listen_beside_ipv4(address: SocketAddrV6, shared: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_only_v6(true)?;
+    open(socket, address.into(), shared)
+}
+
+/// Whether this machine, or its network namespace, has IPv6 at all.
+pub fn has_ipv6() -> bool {
+    UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
+}
+
+fn open(socket: Socket, address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     if shared {
         socket.set_reuse_port(true)?;

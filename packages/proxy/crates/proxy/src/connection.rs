@@ -15,7 +15,7 @@ use crate::{
     http1::{self, Ended},
     http2::{self, Party},
     io::{halves, rejoin},
-    mesh, outbound, request,
+    mesh, outbound, redirected, request,
     shared::Admitted,
     source::Source,
     spoken::{FirstWord, Port, Spoken},
@@ -57,6 +57,7 @@ pub(crate) async fn serve(
 ) {
     let _admitted = admitted;
     match entrance {
+        Entrance::Outbound if workload.redirected => Box::pin(redirected::call(worker, stream, from, workload)).await,
         Entrance::Outbound => {
             let (mut call, mut record) = plaintext(worker, stream, from, workload, Direction::Outbound, Opening::Connect);
             if http1::serve(&mut call, &mut record).await == Ended::Http2 {
@@ -65,16 +66,32 @@ pub(crate) async fn serve(
         }
         // Boxed, like what follows: a connection needs room for one of these lines only.
         Entrance::Bound(bind) => Box::pin(bound(worker, stream, from, workload, bind)).await,
-        Entrance::Inbound => match tokio::time::timeout(FIRST_BYTE, plait_net::first_byte(&stream)).await {
-            Ok(Ok(Some(0x16))) => Box::pin(mesh::server::serve(worker, stream, from)).await,
-            Ok(Ok(Some(_))) => Box::pin(stranger(worker, stream, from, workload)).await,
-            Ok(Ok(None) | Err(_)) => {}
-            Err(_) => worker.shared.telemetry.cut(Direction::Inbound, Cut::SlowHandshake),
+        Entrance::Inbound => match redirected::port(&stream).filter(|_| workload.redirected) {
+            // Other proxies dial ours. Who dials the process is a stranger, and may be a client of its own TLS.
+            Some(port) => Box::pin(stranger(worker, stream, from, workload, Some(port))).await,
+            None => Box::pin(dialled(worker, stream, from, workload)).await,
         },
     }
 }
 
-fn plaintext(
+/// A connection to our own port: of another proxy, or of somebody who cannot say which port is meant.
+async fn dialled(worker: Rc<Worker>, stream: TcpStream, from: SocketAddr, workload: Arc<Workload>) {
+    match tokio::time::timeout(FIRST_BYTE, plait_net::first_byte(&stream)).await {
+        Ok(Ok(Some(0x16))) => Box::pin(mesh::server::serve(worker, stream, from)).await,
+        Ok(Ok(Some(_))) => {
+            // There must be no choice.
+            let port = match workload.ports.as_slice() {
+                [only] if !workload.redirected => Some(only.port),
+                _ => None,
+            };
+            Box::pin(stranger(worker, stream, from, workload, port)).await;
+        }
+        Ok(Ok(None) | Err(_)) => {}
+        Err(_) => worker.shared.telemetry.cut(Direction::Inbound, Cut::SlowHandshake),
+    }
+}
+
+pub(crate) fn plaintext(
     worker: Rc<Worker>,
     stream: TcpStream,
     from: SocketAddr,
@@ -105,19 +122,15 @@ async fn bound(worker: Rc<Worker>, stream: TcpStream, from: SocketAddr, workload
 }
 
 /// A caller of our workload without mutual TLS: judged as one without identity, and told so where it speaks HTTP.
-async fn stranger(worker: Rc<Worker>, stream: TcpStream, from: SocketAddr, workload: Arc<Workload>) {
-    // Nobody said which port is meant: there must be no choice.
-    let port = match workload.ports.as_slice() {
-        [only] => Some(only.port),
-        _ => None,
-    };
+async fn stranger(worker: Rc<Worker>, stream: TcpStream, from: SocketAddr, workload: Arc<Workload>, port: Option<u16>) {
+    // It came as it is: that HTTP is declared is not taken for granted. Opaque bytes are what they are.
+    let declared = port.and_then(|port| workload.port(port)).map(|port| port.protocol).filter(|protocol| protocol.is_opaque());
     let (mut call, record) = plaintext(worker, stream, from, workload, Direction::Inbound, Opening::Silent);
     call.port = port;
-    // It came as it is: nothing declared is taken for granted.
-    converse(call, record, Protocol::Auto, "").await;
+    converse(call, record, declared.unwrap_or(Protocol::Auto), "").await;
 }
 
-async fn converse(mut call: Call, mut record: Record, protocol: Protocol, authority: &str) {
+pub(crate) async fn converse(mut call: Call, mut record: Record, protocol: Protocol, authority: &str) {
     let called = call.fixed.as_ref().zip(call.port).map(|(key, port)| Port::new(key, port));
     match speaks(&mut call, protocol, called).await {
         Speaks::Http => {

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use plait_decide::authorize::{Denial, Permit, judge};
-use plait_model::{Peer, Reason, RequestHead, Snapshot, World};
+use plait_model::{Peer, Protocol, Reason, RequestHead, Snapshot, Workload, World};
 use plait_telemetry::Outcome;
 
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
     failed::Fault,
     plan::{Plan, Target},
     reject::Reject,
+    upstream,
 };
 
 /// Decides.
@@ -21,18 +22,30 @@ pub(crate) fn decide(call: &mut Call, outcome: &mut Outcome<'_>) -> Result<Plan,
         let detail = format!("Workload {} is gone", call.workload.key);
         return Err(Reject { detail, ..Reject::new(Reason::UpstreamUnreachable, snapshot.generation) }.into());
     };
-    let port = call.port.and_then(|number| workload.port(number));
-    let Some(port) = port else {
-        let detail = format!("Workload {} has no port {}", workload.key, call.port.unwrap_or_default());
-        return Err(Reject { detail, ..Reject::new(Reason::PortNotFound, snapshot.generation) }.into());
-    };
-    outcome.destination = if port.service.is_empty() { workload.key.clone() } else { port.service.clone() };
-    let address = SocketAddr::new(workload.address, port.port);
-    let http2 = call.speaks_http2(port.protocol);
+    let (number, declared) = (call.port.unwrap_or_default(), call.port.and_then(|number| workload.port(number)));
+    let service = declared.map(|port| &port.service).filter(|service| !service.is_empty());
+    outcome.destination = service.unwrap_or(&workload.key).clone();
+    let address = SocketAddr::new(workload.address, number);
+    if declared.is_none() {
+        may_be_undeclared(call, &workload, address, snapshot.generation)?;
+    }
+    let http2 = call.speaks_http2(declared.map_or(Protocol::Auto, |port| port.protocol));
     call.workload = workload;
     let permit = permitted(call, &snapshot, outcome)?;
     let target = Target::Process { address, workload: call.workload.clone(), http2, permit };
     Ok(Plan { snapshot, target, rule: None, share: 0, mirrors: Vec::new(), hash: None, session: None })
+}
+
+/// A process whose connections are redirected need not declare its ports; ours are none of its.
+fn may_be_undeclared(call: &Call, workload: &Workload, address: SocketAddr, generation: u64) -> Result<(), Reject> {
+    let reject = |reason, detail| Reject { detail, ..Reject::new(reason, generation) };
+    if !workload.redirected || address.port() == 0 {
+        return Err(reject(Reason::PortNotFound, format!("Workload {} has no port {}", workload.key, address.port())));
+    }
+    if upstream::is_own(&call.worker, address) {
+        return Err(reject(Reason::LoopDetected, format!("{address} is this proxy itself")));
+    }
+    Ok(())
 }
 
 fn permitted(call: &Call, snapshot: &Snapshot, outcome: &mut Outcome<'_>) -> Result<Permit, Fault> {

@@ -30,6 +30,7 @@ mod plan;
 mod pool;
 mod pump;
 mod queue;
+mod redirected;
 mod reject;
 mod request;
 mod sending;

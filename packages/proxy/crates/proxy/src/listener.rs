@@ -1,6 +1,11 @@
 //! The listeners of a worker: those that the workloads of the snapshot ask for, opened and closed as it changes. Called by `worker`.
 
-use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use plait_model::{Map, Workload};
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -21,6 +26,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 struct Purpose {
     workload: Arc<str>,
     entrance: Entrance,
+    /// Another listener has the same port of IPv4.
+    twin: bool,
 }
 
 #[derive(Debug)]
@@ -48,7 +55,11 @@ pub(crate) async fn follow(worker: &Rc<Worker>, share_ports: bool) {
             if open.contains_key(&address) {
                 continue;
             }
-            match plait_net::listen(address, share_ports) {
+            let listening = match address {
+                SocketAddr::V6(beside) if purpose.twin => plait_net::listen_beside_ipv4(beside, share_ports),
+                SocketAddr::V6(_) | SocketAddr::V4(_) => plait_net::listen(address, share_ports),
+            };
+            match listening {
                 Ok(listener) => {
                     let accepting = tokio::task::spawn_local(accept(worker.clone(), listener, purpose.clone()));
                     open.insert(address, Open { purpose, accepting });
@@ -75,12 +86,27 @@ pub(crate) async fn follow(worker: &Rc<Worker>, share_ports: bool) {
 fn wanted<'w>(workloads: impl Iterator<Item = &'w Arc<Workload>>) -> Map<SocketAddr, Purpose> {
     let mut all = Map::default();
     for workload in workloads {
-        let purpose = |entrance| Purpose { workload: workload.key.clone(), entrance };
-        all.insert(workload.inbound, purpose(Entrance::Inbound));
-        all.extend(workload.outbound.map(|address| (address, purpose(Entrance::Outbound))));
+        let purpose = |entrance| Purpose { workload: workload.key.clone(), entrance, twin: false };
+        let calls = workload.outbound.map(|address| (address, Entrance::Outbound));
+        for (address, entrance) in calls.into_iter().chain([(workload.inbound, Entrance::Inbound)]) {
+            if let Some(twin) = twin(address).filter(|_| workload.redirected) {
+                all.insert(twin.into(), Purpose { twin: true, ..purpose(entrance.clone()) });
+            }
+            all.insert(address, purpose(entrance));
+        }
         all.extend(workload.binds.iter().map(|bind| (bind.listen, purpose(Entrance::Bound(bind.clone())))));
     }
     all
+}
+
+/// What is redirected stays in its family of addresses: the same port there, where both are told by one address of IPv4.
+fn twin(address: SocketAddr) -> Option<SocketAddrV6> {
+    let host = match address.ip() {
+        IpAddr::V4(host) if host.is_unspecified() => Ipv6Addr::UNSPECIFIED,
+        IpAddr::V4(host) if host.is_loopback() => Ipv6Addr::LOCALHOST,
+        IpAddr::V4(_) | IpAddr::V6(_) => return None,
+    };
+    plait_net::has_ipv6().then(|| SocketAddrV6::new(host, address.port(), 0, 0))
 }
 
 /// Accepts until the drain begins; those who connected before it are not turned away.

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use http::Method;
 use plait_decide::{
     hash, rewrite,
     route::{self, RouteChoice},
@@ -44,10 +45,18 @@ pub(crate) async fn decide(call: &mut Call, outcome: &mut Outcome<'_>) -> Result
     outcome.generation = snapshot.generation;
     let Lookup::Known(destination) = found else {
         // Whatever an application makes up is a host, not a Service of ours: metrics bound the two apart.
-        outcome.destination = call.head.authority.as_str().into();
+        if call.fixed.is_none() {
+            outcome.destination = call.head.authority.as_str().into();
+        }
         return outside(call, snapshot, port).await.map(|plan| Decided::Go(Box::new(plan)));
     };
     call.worker.used(&destination, outcome.began());
+    if !key.is_service() {
+        outcome.destination = destination.key.shared().clone();
+    }
+    if let Some(direct) = &destination.direct {
+        return Ok(Decided::Go(Box::new(directly(call, outcome, snapshot, direct.backend(port)))));
+    }
     let service_port = destination.port(port).ok_or_else(|| no_port(&destination, port, snapshot.generation))?;
     if service_port.protocol_for(&call.workload.namespace).is_opaque() && call.wish != Wish::Tunnel {
         call.tunnel_the_rest();
@@ -73,6 +82,19 @@ pub(crate) async fn decide(call: &mut Call, outcome: &mut Outcome<'_>) -> Result
     let mut plan = Plan { snapshot, target: Target::Backend(backend), rule: Some(rule), share, mirrors: Vec::new(), hash, session };
     plan.mirrors = mirrors(plan.filters());
     Ok(Decided::Go(Box::new(plan)))
+}
+
+/// To a workload at its own address.
+fn directly(call: &mut Call, outcome: &mut Outcome<'_>, snapshot: Arc<Snapshot>, backend: Backend) -> Plan {
+    if backend.protocol.is_opaque() && call.wish != Wish::Tunnel {
+        call.tunnel_the_rest();
+    }
+    if call.wish == Wish::Tunnel {
+        call.head.method = Method::CONNECT;
+    }
+    outcome.backend = backend.key.clone();
+    let target = Target::Backend(Arc::new(backend));
+    Plan { snapshot, target, rule: None, share: 0, mirrors: Vec::new(), hash: None, session: None }
 }
 
 /// Which destination, and which of its ports.
@@ -175,7 +197,9 @@ pub(crate) fn backend(rule: &Rule, share: usize, snapshot: &Snapshot) -> Result<
 /// A destination that the mesh does not have.
 async fn outside(call: &Call, snapshot: Arc<Snapshot>, port: u16) -> Result<Plan, Fault> {
     let generation = snapshot.generation;
-    let host = split_authority(&call.head.authority).map_or(call.head.authority.as_str(), |(host, _)| host);
+    let told = split_authority(&call.head.authority).map_or(call.head.authority.as_str(), |(host, _)| host);
+    // Where the address that was dialled decides, nothing else does.
+    let host = call.fixed.as_ref().filter(|key| key.address().is_some()).map_or(told, DestinationKey::as_str);
     let reject = |reason, detail| Reject { detail, ..Reject::new(reason, generation) };
     if snapshot.mesh.egress == Egress::Deny {
         let object = ObjectRef { kind: "Mesh".into(), namespace: "".into(), name: "default".into() };

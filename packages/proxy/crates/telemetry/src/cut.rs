@@ -17,10 +17,12 @@ pub enum Cut {
     EmptyFrames,
     /// Its requests were taken back as soon as they were made.
     TakenBack,
+    /// It came to a listener for redirected connections, and nobody had redirected it.
+    NotRedirected,
 }
 
 impl Cut {
-    const ALL: [Self; 5] = [Self::SlowHandshake, Self::SlowHead, Self::Idle, Self::EmptyFrames, Self::TakenBack];
+    const ALL: [Self; 6] = [Self::SlowHandshake, Self::SlowHead, Self::Idle, Self::EmptyFrames, Self::TakenBack, Self::NotRedirected];
 
     /// As labels have it.
     pub fn as_str(self) -> &'static str {
@@ -30,6 +32,7 @@ impl Cut {
             Self::Idle => "idle",
             Self::EmptyFrames => "empty_frames",
             Self::TakenBack => "taken_back",
+            Self::NotRedirected => "not_redirected",
         }
     }
 }

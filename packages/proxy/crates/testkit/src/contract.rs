@@ -48,6 +48,12 @@ impl Sent for wire::Route {
     }
 }
 
+impl Sent for wire::Direct {
+    fn key(&self) -> (wire::ResourceKind, String) {
+        (wire::ResourceKind::Direct, self.address.clone())
+    }
+}
+
 impl Sent for wire::Policy {
     fn key(&self) -> (wire::ResourceKind, String) {
         let object = self.object.clone().unwrap_or_default();

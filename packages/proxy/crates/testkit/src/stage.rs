@@ -6,7 +6,7 @@
 //! | ledger | 7000 | tcp |
 //! | any | 9000 | found out |
 //!
-//! The mesh does not know "nowhere.example.org", nor addresses.
+//! The mesh does not know "nowhere.example.org", nor the addresses of this machine.
 
 use std::{
     cell::{Cell, RefCell},
@@ -59,6 +59,9 @@ const SERVICES: [(&str, u32, wire::Protocol); 4] = [
 
 /// What the mesh does not have, and says so.
 const UNKNOWN: [&str; 4] = ["nowhere.example.org", "127.0.0.1", "0.0.0.0", "shop/localhost"];
+
+/// Addresses that a test may give to a Service or to a workload.
+const ADDRESSES: [&str; 3] = ["10.96.0.7", "fd00::7", "10.244.0.7"];
 
 /// The mesh of a test.
 #[derive(Debug)]
@@ -134,7 +137,7 @@ impl Stage {
         let changes = |upserts| wire::ChangeSet {
             generation: self.generation.get(),
             upserts,
-            known: SERVICES.iter().map(|(name, ..)| key(name)).collect(),
+            known: SERVICES.iter().map(|(name, ..)| key(name)).chain(ADDRESSES.map(Into::into)).collect(),
             unknown: UNKNOWN.map(Into::into).into(),
             ..wire::ChangeSet::default()
         };

@@ -41,7 +41,7 @@ pub struct From {
     pub identity: String,
 }
 
-/// The called Service.
+/// The called Service, or the workload that was called at its own address.
 #[derive(Debug, Clone, Serialize, PartialEq)]
 pub struct Called {
     /// "namespace/name".

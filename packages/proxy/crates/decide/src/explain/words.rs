@@ -1,7 +1,7 @@
 //! Matches in the user's terms. Called by `explain`; compares nothing that routing has not compared.
 
 use plait_model::{
-    Carrier, HashOn, HealthCheck, Hostname, OutlierDetection, PathMatch, Probe, RequestHead, RouteMatch, Rule, SessionAffinity,
+    Carrier, HashOn, HealthCheck, Hostname, OutlierDetection, PathMatch, Probe, Protocol, RequestHead, RouteMatch, Rule, SessionAffinity,
     Specificity, ValueMatch,
 };
 
@@ -21,6 +21,17 @@ pub(super) fn matched(found: &RouteMatch) -> Vec<String> {
     let headers = found.headers.iter().map(|wanted| value("header", wanted));
     let query = found.query.iter().map(|wanted| value("query parameter", wanted));
     [path].into_iter().chain(method).chain(headers).chain(query).collect()
+}
+
+/// What is spoken on a port.
+pub(super) fn spoken(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Auto => "auto",
+        Protocol::Http => "http",
+        Protocol::Http2 => "http2",
+        Protocol::Tcp => "tcp",
+        Protocol::Tls => "tls",
+    }
 }
 
 /// Why a rule of a lesser kind of route takes nothing.

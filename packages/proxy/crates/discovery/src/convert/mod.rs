@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use plait_model::ObjectRef;
 
-pub(crate) use endpoint::{PortEndpoints, endpoints};
+pub(crate) use endpoint::{PortEndpoints, direct, endpoints};
 pub(crate) use mesh::mesh;
 pub(crate) use policy::policy;
 pub(crate) use route::{Parent, Route, route};

@@ -1,6 +1,6 @@
 //! Service, and the traffic settings that it shares with route rules.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{net::IpAddr, num::NonZeroU32, time::Duration};
 
 use plait_model::{
     Algorithm, BackendTraffic, CallTraffic, Carrier, HashOn, Origin, OutlierDetection, Retries, RetryBudget, SessionAffinity, SuccessRate,
@@ -8,7 +8,7 @@ use plait_model::{
 };
 use plait_wire as wire;
 
-use super::{Refused, connection_limit, duration, each, health::health_check, object, percent, port, positive, protocol};
+use super::{Refused, address, connection_limit, duration, each, health::health_check, object, percent, port, positive, protocol};
 
 /// A Service before routes and endpoints are joined.
 #[derive(Debug)]
@@ -18,10 +18,11 @@ pub(crate) struct Service {
     pub(crate) ports: Vec<(String, u16, plait_model::Protocol)>,
     pub(crate) calls: CallTraffic,
     pub(crate) backend: BackendTraffic,
+    pub(crate) addresses: Vec<IpAddr>,
 }
 
 pub(crate) fn service(message: wire::Service) -> Result<Service, Refused> {
-    let wire::Service { namespace, name, ports, calls, backend, addresses: _ } = message;
+    let wire::Service { namespace, name, ports, calls, backend, addresses } = message;
     Ok(Service {
         namespace,
         name,
@@ -30,6 +31,7 @@ pub(crate) fn service(message: wire::Service) -> Result<Service, Refused> {
         })?,
         calls: call_traffic(calls.unwrap_or_default()).map_err(|refused| refused.within("calls"))?,
         backend: backend_traffic(backend.unwrap_or_default()).map_err(|refused| refused.within("backend"))?,
+        addresses: each("addresses", addresses, |text| address("", &text))?,
     })
 }
 

@@ -22,6 +22,7 @@ pub(crate) struct Workload {
     pub(crate) inbound: SocketAddr,
     pub(crate) outbound: Option<SocketAddr>,
     pub(crate) binds: Vec<Bind>,
+    pub(crate) redirected: bool,
     pub(crate) zone: String,
     /// Name of the policy, ports it covers.
     pub(crate) policies: Vec<(String, Vec<u16>)>,
@@ -52,7 +53,8 @@ impl Port {
 }
 
 pub(crate) fn workload(message: wire::Workload) -> Result<Workload, Refused> {
-    let wire::Workload { namespace, name, service_account, address: process, ports, inbound, outbound, binds, zone, policies } = message;
+    let wire::Workload { namespace, name, service_account, address: process, ports, inbound, outbound, binds, zone, policies, redirected } =
+        message;
     SpiffeId::new("a", &namespace, &service_account).map_err(|error| Refused::new("service_account", error.1))?;
     Ok(Workload {
         namespace,
@@ -80,6 +82,7 @@ pub(crate) fn workload(message: wire::Workload) -> Result<Workload, Refused> {
                 authority: authority.into(),
             })
         })?,
+        redirected,
         zone,
         policies: each("policies", policies, |wire::PolicyRef { name, ports }| {
             let ports = each("ports", ports, |number| port("", number))?;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // clippy's own exemption ends at #[test] functions; helpers beside them are tests too
 
+mod addresses;
 mod balancing;
 mod bodies;
 mod broken;

@@ -541,6 +541,9 @@ pub struct Workload {
     /// Every AuthorizationPolicy in force here. A name that the proxy does not hold denies everything: fails closed.
     #[prost(message, repeated, tag = "10")]
     pub policies: ::prost::alloc::vec::Vec<PolicyRef>,
+    /// Connections come to `inbound` and `outbound` by redirection: their original destination says what is called, and nothing else does.
+    #[prost(bool, tag = "13")]
+    pub redirected: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WorkloadPort {

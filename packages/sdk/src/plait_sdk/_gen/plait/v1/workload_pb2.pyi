@@ -63,6 +63,7 @@ class Workload(_message.Message):
     BINDS_FIELD_NUMBER: _builtins.int
     ZONE_FIELD_NUMBER: _builtins.int
     POLICIES_FIELD_NUMBER: _builtins.int
+    REDIRECTED_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     name: _builtins.str
     service_account: _builtins.str
@@ -73,6 +74,8 @@ class Workload(_message.Message):
     outbound: _builtins.str
     """"ip:port" for the application's own calls; empty = none"""
     zone: _builtins.str
+    redirected: _builtins.bool
+    """Connections come to `inbound` and `outbound` by redirection: their original destination says what is called, and nothing else does."""
     @_builtins.property
     def ports(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkloadPort]: ...
     @_builtins.property
@@ -94,10 +97,11 @@ class Workload(_message.Message):
         binds: _abc.Iterable[Global___Bind] | None = ...,
         zone: _builtins.str = ...,
         policies: _abc.Iterable[Global___PolicyRef] | None = ...,
+        redirected: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "binds", b"binds", "inbound", b"inbound", "name", b"name", "namespace", b"namespace", "outbound", b"outbound", "policies", b"policies", "ports", b"ports", "service_account", b"service_account", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "binds", b"binds", "inbound", b"inbound", "name", b"name", "namespace", b"namespace", "outbound", b"outbound", "policies", b"policies", "ports", b"ports", "redirected", b"redirected", "service_account", b"service_account", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
