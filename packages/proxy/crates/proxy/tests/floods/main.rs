@@ -5,6 +5,7 @@
 
 mod attacker;
 mod control;
+mod cuts;
 mod heads;
 mod measure;
 mod readers;

@@ -10,7 +10,7 @@ use crate::{
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     /// Bodies whose length is known.
     Length,
     Chunks,
@@ -20,7 +20,7 @@ enum Kind {
 
 /// How far an exchange has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
-enum Point {
+pub(crate) enum Point {
     Connected,
     HalfHead,
     Head,
@@ -35,16 +35,16 @@ enum Point {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum How {
+pub(crate) enum How {
     Closes,
     /// Resets the connection; in HTTP/2 the stream.
     Resets,
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Self::Length, Self::Chunks, Self::Upgrade, Self::Tunnel];
+    pub(crate) const ALL: [Self; 4] = [Self::Length, Self::Chunks, Self::Upgrade, Self::Tunnel];
 
-    fn points(self) -> &'static [Point] {
+    pub(crate) fn points(self) -> &'static [Point] {
         use Point::{AnswerHead, Body, Connected, FirstWord, HalfAnswer, HalfAnswerHead, HalfBody, HalfHead, Head, Interim};
         match self {
             Self::Length | Self::Chunks => &[Connected, HalfHead, Head, HalfBody, Body, Interim, HalfAnswerHead, AnswerHead, HalfAnswer],
@@ -53,7 +53,7 @@ impl Kind {
         }
     }
 
-    fn is_opaque(self) -> bool {
+    pub(crate) fn is_opaque(self) -> bool {
         matches!(self, Self::Upgrade | Self::Tunnel)
     }
 
@@ -101,7 +101,7 @@ impl Kind {
 /// Bytes of a head that come first.
 const HALF: usize = 10;
 
-enum Caller {
+pub(crate) enum Caller {
     Http1(Peer),
     Http2(Attacker),
 }
@@ -166,7 +166,7 @@ impl Caller {
     }
 
     /// What it is told after the process went.
-    async fn hears(self, kind: Kind, point: Point) -> Told {
+    pub(crate) async fn hears(self, kind: Kind, point: Point) -> Told {
         match self {
             Self::Http1(mut peer) if point < Point::AnswerHead => match peer.try_message(Some("GET")).await {
                 Ok(message) if message.status() == 502 => Told::Failed,
@@ -193,7 +193,7 @@ impl Caller {
 
 /// What a caller is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
+pub(crate) enum Told {
     /// 502: there is no answer.
     Failed,
     /// What came is whole.
@@ -203,7 +203,7 @@ enum Told {
 }
 
 /// Plays an exchange up to a point; gives both ends, the process's when it was connected to.
-async fn plays(stage: &Stage, origin: &Origin, kind: Kind, to: Point, http2: bool) -> (Caller, Option<Peer>) {
+pub(crate) async fn plays(stage: &Stage, origin: &Origin, kind: Kind, to: Point, http2: bool) -> (Caller, Option<Peer>) {
     let (mut caller, mut process) = (Caller::connects(stage, http2).await, None);
     for &point in kind.points().iter().take_while(|point| **point <= to) {
         caller.says(kind, point).await;
@@ -236,13 +236,13 @@ async fn does(process: &mut Peer, kind: Kind, point: Point) {
 
 /// What went wrong, counted apart.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Wrongs {
+pub(crate) struct Wrongs {
     /// A process went and its caller was told of no failure.
-    untold: Vec<String>,
+    pub(crate) untold: Vec<String>,
     /// What was not whole looked whole to the other end.
-    truncated: Vec<String>,
+    pub(crate) truncated: Vec<String>,
     /// A process was asked what another was asked before.
-    duplicated: Vec<String>,
+    pub(crate) duplicated: Vec<String>,
 }
 
 async fn the_process_goes(stage: &Stage, origin: &Origin, (kind, point, how, http2): (Kind, Point, How, bool), wrongs: &mut Wrongs) {
@@ -287,7 +287,7 @@ async fn the_caller_goes(stage: &Stage, origin: &Origin, (kind, point, how, http
     }
 }
 
-async fn nobody_waits(stage: &Stage) {
+pub(crate) async fn nobody_waits(stage: &Stage) {
     for proxy in [Some(&stage.web), stage.far.as_ref()].into_iter().flatten() {
         for (gauge, labels) in [("plait_requests_in_flight", &[][..]), ("plait_connections_open", &["protocol=\"tcp\""][..])] {
             until(gauge, || (proxy.metric(gauge, labels) == 0.0).then_some(())).await;
