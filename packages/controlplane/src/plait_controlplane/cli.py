@@ -1,6 +1,6 @@
 """`plait-controlplane`: the command line.
 
-`serve` and `join-token` are for people; `signer` and `discovery` are what `serve` starts.
+`serve` and `join-token` are for people; `signer`, `discovery` and `webhooks` are what `serve` starts.
 """
 
 import argparse
@@ -59,9 +59,15 @@ def parser() -> argparse.ArgumentParser:
     shared.add_argument("--api-listen", metavar="IP:PORT", help="serve the API over TCP too; needs --api-token-file")
     shared.add_argument("--api-token-file", type=Path, metavar="FILE", help="what callers over TCP must show")
     shared.add_argument("--advertise", default="", metavar="HOST", help="where proxies reach --host; default: there")
+    where = "the root is the Secret plait-ca of this namespace; pods prove themselves by their service account"
+    shared.add_argument("--ca-namespace", default="", metavar="NAMESPACE", help=where)
+    shared.add_argument(
+        "--webhooks", default="", metavar="IP:PORT", help="on a cluster: serve injection and validation there"
+    )
+    shared.add_argument("--proxy-image", default="", metavar="IMAGE", help="what --webhooks injects")
     serve = commands.add_parser("serve", parents=[shared], help="run the control plane", epilog=EXAMPLE)
     serve.add_argument("--host", default="127.0.0.1", help="address for discovery and identity (default 127.0.0.1)")
-    for name in ("signer", "discovery"):
+    for name in ("signer", "discovery", "webhooks"):
         child = commands.add_parser(name, parents=[shared])
         child.add_argument("--discovery", required=True, metavar="IP:PORT")
         child.add_argument("--identity", required=True, metavar="IP:PORT")
@@ -73,6 +79,8 @@ async def _serve(given: argparse.Namespace) -> None:
         raise NotADirectoryError(f"{given.source} is no folder; --source takes the folder that holds your YAML")
     if given.api_listen is not None and given.api_token_file is None:
         raise ValueError("--api-listen needs --api-token-file: whoever reaches the port could make join tokens")
+    if bool(given.webhooks) != bool(given.proxy_image):
+        raise ValueError("--webhooks and --proxy-image belong together: what is injected, and where that is asked for")
     if ipaddress.ip_address(given.host).is_unspecified and not given.advertise:
         raise ValueError(
             f"--host {given.host} needs --advertise: the name or address at which proxies reach this machine"
@@ -88,7 +96,10 @@ async def _serve(given: argparse.Namespace) -> None:
     options += ["--advertise", given.advertise] if given.advertise else []
     api = [] if given.api_listen is None else ["--api-listen", given.api_listen]
     api += [] if given.api_token_file is None else ["--api-token-file", str(given.api_token_file)]
-    await supervise([["signer", *options], ["discovery", *options, *api]])
+    cluster = ["--ca-namespace", given.ca_namespace] if given.ca_namespace else []
+    hooks = ["--webhooks", given.webhooks, "--proxy-image", given.proxy_image]
+    commands = [["signer", *options, *cluster], ["discovery", *options, *api]]
+    await supervise([*commands, *([["webhooks", *options, *hooks]] if given.webhooks else [])])
 
 
 async def _child(given: argparse.Namespace) -> None:
@@ -103,8 +114,12 @@ async def _child(given: argparse.Namespace) -> None:
         api_listen=given.api_listen,
         api_token_file=given.api_token_file,
         advertise=given.advertise,
+        ca_namespace=given.ca_namespace,
+        webhooks=given.webhooks,
+        proxy_image=given.proxy_image,
     )
-    await (process.signer(settings) if given.command == "signer" else process.discovery(settings))
+    children = {"signer": process.signer, "discovery": process.discovery, "webhooks": process.webhooks}
+    await children[given.command](settings)
 
 
 async def _join_token(given: argparse.Namespace) -> None:

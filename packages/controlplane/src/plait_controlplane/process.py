@@ -1,20 +1,30 @@
-"""The two child processes from start to end, `signer` and `discovery`. Called by `cli`; SIGTERM and SIGINT end them."""
+"""The child processes from start to end: `signer`, `discovery`, and on a cluster `webhooks`.
+
+Called by `cli`; SIGTERM and SIGINT end them.
+"""
 
 import asyncio
 import ipaddress
 import logging
 import signal
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
 
+from plait_controlplane import apiserver
 from plait_controlplane.api.endpoints import create
 from plait_controlplane.api.serving import ApiServer, tcp, unix
 from plait_controlplane.app import ControlPlane
 from plait_controlplane.identity.authority import Authority
+from plait_controlplane.identity.ca_secret import CaSecret
+from plait_controlplane.identity.internal import Client
+from plait_controlplane.identity.on_cluster import first_root, follow
 from plait_controlplane.identity.server import SignerServer
+from plait_controlplane.identity.service_account import reviewer
 from plait_controlplane.identity.signer import Signer
 from plait_controlplane.settings import Settings
 from plait_controlplane.view import LiveView
+from plait_controlplane.webhooks.server import Hooks, WebhookServer
 
 LOG = logging.getLogger(__name__)
 
@@ -29,11 +39,41 @@ class BadToken(Exception):
 async def signer(settings: Settings) -> None:
     """Serves until it is told to end."""
     ended = _ended()
+    if settings.ca_namespace:
+        await _signer_on_cluster(settings, ended)
+        return
     authority = Signer(Authority(settings.authority), settings.for_others(settings.identity))
     server = SignerServer(authority, settings.identity, settings.signer_socket)
     await server.start()
     await ended.wait()
     await server.stop()
+
+
+async def _signer_on_cluster(settings: Settings, ended: asyncio.Event) -> None:
+    async with await apiserver.ApiServer.connect() as api:
+        secret = CaSecret(api, settings.ca_namespace, settings.authority)
+        if not await _before(first_root(secret), ended):
+            return
+        authority = Authority(settings.authority)
+        signer = Signer(authority, settings.for_others(settings.identity), reviewer(api))
+        server = SignerServer(signer, settings.identity, settings.signer_socket)
+        await server.start()
+        await _before(follow(secret, authority, server), ended)
+        await server.stop()
+
+
+async def webhooks(settings: Settings) -> None:
+    """Serves until it is told to end."""
+    ended = _ended()
+    discovery, identity = settings.for_others(settings.discovery), settings.for_others(settings.identity)
+    hooks = Hooks(settings.webhooks, settings.sockets, settings.proxy_image, discovery, identity)
+    client = Client(settings.signer_socket)
+    async with await apiserver.ApiServer.connect() as api:
+        server = WebhookServer(hooks, client, api)
+        if await _before(server.start(), ended):
+            await _before(server.run(), ended)
+        await server.stop()
+    await client.close()
 
 
 async def discovery(settings: Settings) -> None:
@@ -66,6 +106,19 @@ async def discovery(settings: Settings) -> None:
         run.cancel()
     finally:
         await asyncio.gather(*(api.stop() for api in apis), control.stop())
+
+
+async def _before(work: Coroutine[None, None, None], ended: asyncio.Event) -> bool:
+    """Does the work; False when we were told to end before it was done. Raises what it raised."""
+    task, stop = asyncio.create_task(work), asyncio.create_task(ended.wait())
+    await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+    if task.done():
+        task.result()
+        return True
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return False
 
 
 def _ended() -> asyncio.Event:

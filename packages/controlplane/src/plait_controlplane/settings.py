@@ -16,6 +16,12 @@ class Settings:
     identity: str
     api_listen: str | None = None
     api_token_file: Path | None = None
+    ca_namespace: str = ""
+    """Where the root is the Secret plait-ca of a cluster; empty = it is a file of ours."""
+    webhooks: str = ""
+    """Where the webhooks listen, "ip:port"; empty = there are none."""
+    proxy_image: str = ""
+    """What is injected."""
     advertise: str = ""
     """The host at which others reach us; empty = the addresses above are right for them too."""
 

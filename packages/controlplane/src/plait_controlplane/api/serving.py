@@ -1,9 +1,10 @@
-"""The API's sockets: a Unix socket of mode 0600, and TCP when it is asked for. Called by `app`."""
+"""The API's sockets: a Unix socket of mode 0600, and TCP when it is asked for. Called by `process` and `webhooks`."""
 
 import asyncio
 import contextlib
 import os
 import socket
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,10 +26,13 @@ class _Server(uvicorn.Server):
 class ApiServer:
     """One application on one socket. Use: `start`, later `stop`."""
 
-    def __init__(self, app: FastAPI, listener: socket.socket) -> None:
+    def __init__(self, app: FastAPI, listener: socket.socket, tls: ssl.SSLContext | None = None) -> None:
+        """`tls` = what is shown in handshakes; its owner may load another certificate at any time."""
         config = uvicorn.Config(
             app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=DRAIN_SECONDS
         )
+        config.load()
+        config.ssl = tls
         self._server = _Server(config)
         self._listener = listener
         self._task: asyncio.Task[None] | None = None

@@ -1,0 +1,60 @@
+"""What is refused before it is stored, and what is none of our business."""
+
+from typing import Any
+
+import pytest
+from plait_controlplane.admission.judge import judge
+
+PARENT = {"group": "", "kind": "Service", "name": "reviews"}
+GATEWAY = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "edge"}
+
+
+def route(parents: list[Any], **spec: Any) -> dict[str, Any]:
+    metadata = {"name": "reviews", "namespace": "shop", "uid": "u", "resourceVersion": "7", "managedFields": [{}]}
+    rules = [{"backendRefs": [{"name": "reviews-v1", "port": 80}]}]
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": metadata,
+        "spec": {"parentRefs": parents, "rules": rules, **spec},
+        "status": {"parents": []},
+    }
+
+
+def policy(**spec: Any) -> dict[str, Any]:
+    metadata = {"name": "readers", "namespace": "shop", "generation": 3}
+    return {"apiVersion": "plait.dev/v1alpha1", "kind": "AuthorizationPolicy", "metadata": metadata, "spec": spec}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        route([PARENT]),
+        policy(action="Allow", rules=[{}]),
+        # None of ours, however odd.
+        route([GATEWAY], ruls=[]),
+        route([], ruls=[]),
+        {**route([PARENT], ruls=[]), "apiVersion": "example.com/v1"},
+        {"apiVersion": "v1", "kind": "Pod", "spec": {"parentRefs": [PARENT]}},
+        {},
+        {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "spec": None},
+        {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "spec": {"parentRefs": "Service"}},
+    ],
+)
+def test_what_may_be_stored(given: dict[str, Any]) -> None:
+    assert judge(given) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        (route([PARENT], ruls=[]), 'spec.ruls: unknown field "ruls"; did you mean "rules"?'),
+        (route([GATEWAY, PARENT], ruls=[]), "spec.ruls: unknown field"),
+        (policy(action="Permit", rules=[{}]), '"Permit" is not allowed'),
+        (policy(action="Allow", rules=[{"to": [{"paths": ["reviews"]}]}]), 'must start with "/"'),
+        ({**policy(), "kind": "AuthorizationPolice"}, 'did you mean "AuthorizationPolicy"?'),
+        (policy(action="Allow", rules=[{"to": [{"paths": ["/" + "x" * 300_000]}]}]), "larger than 256 KiB"),
+    ],
+)
+def test_what_is_refused_names_the_field(given: dict[str, Any], reason: str) -> None:
+    assert reason in "; ".join(judge(given))
