@@ -1,6 +1,7 @@
 //! The binary `plait-proxy`: reads its arguments and hands over to the file of each command.
 
 mod decide;
+mod redirect;
 mod run;
 
 use std::process::ExitCode;
@@ -24,6 +25,8 @@ struct Arguments {
 enum Command {
     /// Says what would happen to a request, from resources in a file, as JSON
     Decide(decide::Decide),
+    /// Has the kernel send the connections of this pod or machine through its proxy, or takes that back
+    Redirect(redirect::Redirect),
     /// Serves workloads until it is told to stop
     Run(run::Run),
 }
@@ -39,6 +42,16 @@ fn main() -> ExitCode {
             Err(error) => {
                 eprintln!("✗ {error}");
                 ExitCode::from(error.exit_code())
+            }
+        },
+        Command::Redirect(command) => match redirect::run(&command) {
+            Ok(text) => {
+                println!("{text}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("✗ {error}");
+                ExitCode::FAILURE
             }
         },
         Command::Run(command) => run::run(command).unwrap_or_else(|error| {
