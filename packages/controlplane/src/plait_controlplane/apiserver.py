@@ -102,11 +102,11 @@ class ApiServer:
 
         A server that says nothing for `quiet_seconds` is taken for gone: one that is there sends bookmarks.
         """
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT_SECONDS, sock_read=quiet_seconds)
+        limit = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT_SECONDS, sock_read=quiet_seconds)
         words = {**query, "watch": "true", "allowWatchBookmarks": "true"}
         answer = None
         try:
-            answer = await self._call("GET", path, (words, {"Accept": accept}, None), timeout)
+            answer = await self._call("GET", path, (words, {"Accept": accept}, None), limit)
             if answer.status != 200:
                 _read(answer.status, answer.reason, await answer.read(), answer.headers)
             async for line in answer.response.content:
@@ -117,7 +117,7 @@ class ApiServer:
             if answer is not None:
                 answer.response.close()
 
-    async def _call(self, method: str, path: str, asked: tuple[Any, Any, Any], timeout: Any) -> Any:
+    async def _call(self, method: str, path: str, asked: tuple[Any, Any, Any], limit: Any) -> Any:
         query, headers, body = asked
         call = await self._client.param_serialize(
             method,
@@ -127,7 +127,7 @@ class ApiServer:
             body=body,
             auth_settings=["BearerToken"],
         )
-        return await self._client.call_api(*call[:4], _request_timeout=timeout)
+        return await self._client.call_api(*call[:4], _request_timeout=limit)
 
     def _unreachable(self, error: Exception) -> ApiError:
         why = str(error) or type(error).__name__

@@ -1,4 +1,4 @@
-"""The discovery process: directory -> what is in force -> translation -> proxies, and the API beside it.
+"""The discovery process: source -> what is in force -> translation -> proxies, and the API beside it.
 
 Called by `cli`. The order of the config line stands in `ControlPlane.apply`. Must hold no key but its own leaf's: what
 needs the root is asked of the signer.
@@ -9,6 +9,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from cryptography import x509
@@ -17,20 +18,17 @@ from plait_sdk.contracts import resource_pb2
 
 from plait_controlplane.discovery.publisher import Publisher
 from plait_controlplane.discovery.server import DiscoveryServer
-from plait_controlplane.discovery.stream import Peer, Stranger, Timing, Watch
+from plait_controlplane.discovery.stream import Peer, Stranger, Timing, Told, Watch
 from plait_controlplane.identity.credentials import ServerIdentity, der
 from plait_controlplane.identity.internal import Away, Client
 from plait_controlplane.identity.names import BadName, control_plane, identity_of
 from plait_controlplane.identity.proof import Mesh
 from plait_controlplane.interest.publication import Key, Publication, publish, resources_of
 from plait_controlplane.resources.mesh import MeshSpec
-from plait_controlplane.resources.workload import Workload
 from plait_controlplane.settings import Settings
-from plait_controlplane.sources.addresses import Addresses
-from plait_controlplane.sources.history import Generation, History, what_changed
+from plait_controlplane.sources.history import Generation, what_changed
 from plait_controlplane.sources.lastgood import Settled, Verdict, settle
-from plait_controlplane.sources.ports import Ports
-from plait_controlplane.sources.watch import Unreadable, changes, read_whole
+from plait_controlplane.sources.source import Source, Unreadable
 from plait_controlplane.status.proxies import Proxies
 from plait_controlplane.translate.everything import translate
 from plait_controlplane.translate.names import full_name
@@ -40,7 +38,7 @@ LOG = logging.getLogger(__name__)
 TRACER = trace.get_tracer(__name__)
 METER = metrics.get_meter(__name__)
 GENERATIONS = METER.create_counter("plait_generations_total", description="Generations put in force.")
-APPLY_SECONDS = METER.create_histogram("plait_apply_seconds", "s", "From reading the directory to waking the streams.")
+APPLY_SECONDS = METER.create_histogram("plait_apply_seconds", "s", "From reading the source to waking the streams.")
 
 # The signer is told again and again: it may have been restarted, and a root may have been added or removed.
 TELL_SECONDS = 2.0
@@ -52,16 +50,14 @@ REREAD_SECONDS = 0.5
 class ControlPlane:
     """Everything of the discovery process but the API. Use: `start`, `run`, later `stop`."""
 
-    def __init__(self, settings: Settings, timing: Timing | None = None) -> None:
+    def __init__(self, settings: Settings, source: Source, timing: Timing | None = None) -> None:
         self.settings = settings
+        self.source = source
         self.proxies = Proxies()
         self.signer = Client(settings.signer_socket)
         self.roots: list[x509.Certificate] = []
-        self._history = History(settings.state)
-        self._ports = Ports(settings.state / "ports.json")
-        self._addresses = Addresses(settings.state / "addresses.json")
         self._timing = timing or Timing()
-        self.generation: Generation = self._history.last()
+        self.generation: Generation = source.last()
         self.settled = Settled(self.generation.world)
         self.listeners: Mapping[str, Listeners] = {}
         self._unreadable = ""
@@ -79,19 +75,21 @@ class ControlPlane:
         return self._publisher.current
 
     async def start(self) -> None:
-        """Reads the directory, gets a leaf, serves."""
+        """Reads the source, gets a leaf, serves."""
+        await self.source.start()
         self.settled = await self._read_first()
         self.roots = await self._tell_until_heard()
         await self.apply(self.settled)
         self._identity = ServerIdentity(await self.signer.own(), clients=True)
-        watch = Watch(self._published(), self.proxies, identify, self._timing, self._reached)
+        told = Told(self._reached, self._overtake)
+        watch = Watch(self._published(), self.proxies, identify, self._timing, told)
         self._server = DiscoveryServer(watch, self.settings.discovery, self._identity.credentials())
         await self._server.start()
 
     async def run(self) -> None:
-        """Follows the directory and the signer until it is cancelled."""
+        """Follows the source and the signer until it is cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._follow_directory())
+            tasks.create_task(self._follow_source())
             tasks.create_task(self._follow_signer())
 
     async def stop(self) -> None:
@@ -99,6 +97,7 @@ class ControlPlane:
         if self._server is not None:
             await self._server.stop()
         await self.signer.close()
+        await self.source.stop()
 
     def spec(self) -> MeshSpec:
         """The Mesh in force."""
@@ -121,10 +120,11 @@ class ControlPlane:
                 change = what_changed(before.world, settled.world) or why
                 changed = digest != before.digest
                 now = time.time()
-                after = Generation(before.number + 1, digest, now, change, settled.world) if changed else before
-                after = Generation(after.number, digest, after.changed_unix, after.change, settled.world)
+                number = self.source.number(before.number)
+                after = Generation(number, digest, now, change, settled.world) if changed else before
+                after = replace(after, digest=digest, world=settled.world)
                 if changed or _data(before) != _data(after):
-                    await asyncio.to_thread(self._history.keep, after, settled)
+                    await self.source.keep(after, settled)
                 self.generation, self.settled, self.listeners = after, settled, listeners
                 if changed or self._publisher is None:
                     self._publish(after, resources)
@@ -146,12 +146,22 @@ class ControlPlane:
         return self._publisher
 
     def _translate(self, settled: Settled) -> tuple[dict[str, Listeners], dict[Key, resource_pb2.Resource]]:
-        listeners = self._ports.listeners(settled.world, self._addresses.told)
+        listeners = self.source.listeners(settled.world)
         return listeners, resources_of(translate(settled.world, listeners), der(self.roots))
 
     async def _reached(self, workloads: tuple[str, ...], address: str) -> None:
-        if await asyncio.to_thread(self._addresses.tell, workloads, address):
+        if await self.source.reached(workloads, address):
             await self.apply(why=f"{', '.join(workloads)} said to be reached at {address}")
+
+    async def _overtake(self, generation: int) -> bool:
+        """A proxy has a higher number, from another replica: True when it stands for nothing that we have not seen."""
+        async with self._applying:
+            if not self.source.covers(generation):
+                return False
+            if generation > self.generation.number:
+                self.generation = replace(self.generation, number=generation)
+                self._publish(self.generation, dict(self.publication.resources))
+            return True
 
     async def _read_first(self) -> Settled:
         """Where nothing ever was in force every file must be readable: it may hold what denies."""
@@ -169,24 +179,24 @@ class ControlPlane:
         return settled
 
     async def _read(self) -> Settled:
-        """What is in force now; the same as before when the directory cannot be read."""
+        """What is in force now; the same as before when the source cannot be read."""
         try:
-            reading = await read_whole(self.settings.source)
+            reading = await self.source.read()
         except Unreadable as error:
             if str(error) != self._unreadable:
                 LOG.error("%s; what is in force stays", error)
             self._unreadable = str(error)
             return self.settled
         self._unreadable, self._unsettled = "", reading.unsettled
-        settled = settle(self.settled, reading.world, reading.problems, reading.broken)
+        settled = await asyncio.to_thread(settle, self.settled, reading.world, reading.problems, reading.broken)
         told = set(self.settled.verdicts)
         for verdict in settled.verdicts:
             if verdict.state != "Accepted" and verdict not in told:
                 LOG.warning("%s", described(verdict))
         return settled
 
-    async def _follow_directory(self) -> None:
-        async for _ in changes(self.settings.source):
+    async def _follow_source(self) -> None:
+        async for _ in self.source.changes():
             await self._follow_change()
             while self._unsettled:  # nothing tells when a writer has ended
                 await asyncio.sleep(REREAD_SECONDS)
@@ -239,7 +249,7 @@ class ControlPlane:
 
     async def _tell(self) -> list[x509.Certificate]:
         spec = self.spec()
-        workloads = (workload for _, workload in self.settled.world.kind(Workload))
+        workloads = self.settled.world.workloads
         accounts = {full_name(workload.metadata): workload.spec.service_account for workload in workloads}
         return await self.signer.tell(Mesh(spec.trust_domain, spec.certificates.lifetime, accounts))
 

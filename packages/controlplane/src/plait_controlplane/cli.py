@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from plait_controlplane.settings import Settings
+from plait_controlplane.settings import CLUSTER, Settings
 from plait_controlplane.sources.ports import Ports, numbers_in
 from plait_controlplane.supervisor import supervise
 
@@ -54,7 +54,10 @@ def parser() -> argparse.ArgumentParser:
     token.add_argument("--workload", required=True, metavar="NAMESPACE/NAME", help="whose proxy is to join")
     token.add_argument("--ttl", type=int, default=3600, metavar="SECONDS", help="for how long it may be used")
     shared = argparse.ArgumentParser(add_help=False, parents=[common])
-    shared.add_argument("--source", type=Path, required=True, help="the folder of YAML to follow")
+    what = f'the folder of YAML to follow, or "{CLUSTER}": the objects of a cluster (./{CLUSTER} is a folder)'
+    shared.add_argument("--source", required=True, metavar="FOLDER", help=what)
+    reach = f"how to reach the cluster of --source {CLUSTER}; default: as the pod that we are, else as kubectl would"
+    shared.add_argument("--kubeconfig", type=Path, metavar="FILE", help=reach)
     shared.add_argument("--state", type=Path, required=True, help="the folder for keys, ports and generations")
     shared.add_argument("--api-listen", metavar="IP:PORT", help="serve the API over TCP too; needs --api-token-file")
     shared.add_argument("--api-token-file", type=Path, metavar="FILE", help="what callers over TCP must show")
@@ -75,8 +78,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 async def _serve(given: argparse.Namespace) -> None:
-    if not given.source.is_dir():
-        raise NotADirectoryError(f"{given.source} is no folder; --source takes the folder that holds your YAML")
+    folder = None if given.source == CLUSTER else Path(given.source)
+    if folder is not None and not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is no folder; --source takes the folder that holds your YAML, or {CLUSTER}")
+    if folder is not None and given.kubeconfig is not None:
+        raise ValueError(f"--kubeconfig needs --source {CLUSTER}")
     if given.api_listen is not None and given.api_token_file is None:
         raise ValueError("--api-listen needs --api-token-file: whoever reaches the port could make join tokens")
     if bool(given.webhooks) != bool(given.proxy_image):
@@ -88,8 +94,9 @@ async def _serve(given: argparse.Namespace) -> None:
     for folder in (given.state, given.sockets):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     ports = Ports(given.state / "ports.json")
-    options = ["--source", str(given.source), "--state", str(given.state), "--sockets", str(given.sockets)]
-    written = numbers_in(given.source)
+    options = ["--source", given.source, "--state", str(given.state), "--sockets", str(given.sockets)]
+    options += ["--kubeconfig", str(given.kubeconfig)] if given.kubeconfig else []
+    written = frozenset[int]() if folder is None else numbers_in(folder)
     for name in ("discovery", "identity"):
         options += [f"--{name}", ports.own(name, given.host, written)]
     options += ["--log-level", given.log_level]
@@ -106,7 +113,7 @@ async def _child(given: argparse.Namespace) -> None:
     from plait_controlplane import process  # late: the parent needs neither gRPC nor FastAPI
 
     settings = Settings(
-        source=given.source,
+        source=None if given.source == CLUSTER else Path(given.source),
         state=given.state,
         sockets=given.sockets,
         discovery=given.discovery,
@@ -117,6 +124,7 @@ async def _child(given: argparse.Namespace) -> None:
         ca_namespace=given.ca_namespace,
         webhooks=given.webhooks,
         proxy_image=given.proxy_image,
+        kubeconfig=given.kubeconfig,
     )
     children = {"signer": process.signer, "discovery": process.discovery, "webhooks": process.webhooks}
     await children[given.command](settings)

@@ -35,7 +35,7 @@ def lint_directory(directory: Path) -> LintReport:
 
 def offline(world: World) -> Translation:
     """The translation of a world that no mesh runs: a listener that the user left to the mesh is shown as port 1."""
-    return translate(world, {_name(workload.metadata): _listeners(workload) for _, workload in world.kind(Workload)})
+    return translate(world, {_name(workload.metadata): _listeners(workload) for workload in world.workloads})
 
 
 def _name(metadata: Metadata) -> str:

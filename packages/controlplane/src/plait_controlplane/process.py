@@ -23,6 +23,9 @@ from plait_controlplane.identity.server import SignerServer
 from plait_controlplane.identity.service_account import reviewer
 from plait_controlplane.identity.signer import Signer
 from plait_controlplane.settings import Settings
+from plait_controlplane.sources.folder import FolderSource
+from plait_controlplane.sources.kubernetes import KubernetesSource
+from plait_controlplane.sources.source import Source
 from plait_controlplane.view import LiveView
 from plait_controlplane.webhooks.server import Hooks, WebhookServer
 
@@ -50,7 +53,7 @@ async def signer(settings: Settings) -> None:
 
 
 async def _signer_on_cluster(settings: Settings, ended: asyncio.Event) -> None:
-    async with await apiserver.ApiServer.connect() as api:
+    async with await apiserver.ApiServer.connect(settings.kubeconfig) as api:
         secret = CaSecret(api, settings.ca_namespace, settings.authority)
         if not await _before(first_root(secret), ended):
             return
@@ -68,7 +71,7 @@ async def webhooks(settings: Settings) -> None:
     discovery, identity = settings.for_others(settings.discovery), settings.for_others(settings.identity)
     hooks = Hooks(settings.webhooks, settings.sockets, settings.proxy_image, discovery, identity)
     client = Client(settings.signer_socket)
-    async with await apiserver.ApiServer.connect() as api:
+    async with await apiserver.ApiServer.connect(settings.kubeconfig) as api:
         server = WebhookServer(hooks, client, api)
         if await _before(server.start(), ended):
             await _before(server.run(), ended)
@@ -79,7 +82,7 @@ async def webhooks(settings: Settings) -> None:
 async def discovery(settings: Settings) -> None:
     """Serves until it is told to end; prints one line when everything listens."""
     ended = _ended()
-    control = ControlPlane(settings)
+    control = ControlPlane(settings, await source(settings))
     view = LiveView(control)
     apis: list[ApiServer] = []
     try:
@@ -119,6 +122,13 @@ async def _before(work: Coroutine[None, None, None], ended: asyncio.Event) -> bo
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     return False
+
+
+async def source(settings: Settings) -> Source:
+    """What the control plane reads; raises ApiError where nothing says how a cluster is reached."""
+    if settings.source is not None:
+        return FolderSource(settings.source, settings.state)
+    return KubernetesSource(await apiserver.ApiServer.connect(settings.kubeconfig))
 
 
 def _ended() -> asyncio.Event:

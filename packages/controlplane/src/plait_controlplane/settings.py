@@ -4,12 +4,16 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+CLUSTER = "kubernetes"
+"""The source that is no folder."""
+
 
 @dataclass(frozen=True)
 class Settings:
     """Folders and addresses. `discovery` and `identity` are "ip:port"."""
 
-    source: Path
+    source: Path | None
+    """The folder of YAML; None = a cluster."""
     state: Path
     sockets: Path
     discovery: str
@@ -24,6 +28,8 @@ class Settings:
     """What is injected."""
     advertise: str = ""
     """The host at which others reach us; empty = the addresses above are right for them too."""
+    kubeconfig: Path | None = None
+    """How the cluster is reached; None = as the pod that we are."""
 
     @property
     def api_socket(self) -> Path:
@@ -50,6 +56,8 @@ class Settings:
     @property
     def mesh_name(self) -> str:
         """As `plait up` was told in the mesh.json around our state; else the base name of the source."""
+        if self.source is None:
+            return CLUSTER
         try:
             name = json.loads((self.state.parent / "mesh.json").read_text())["name"]
         except (OSError, ValueError, KeyError, TypeError):

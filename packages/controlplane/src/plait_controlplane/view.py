@@ -19,7 +19,6 @@ from plait_controlplane.app import ControlPlane
 from plait_controlplane.identity.internal import Away
 from plait_controlplane.identity.proof import Refused
 from plait_controlplane.interest.wanted import whole
-from plait_controlplane.resources.workload import Workload
 from plait_controlplane.status.objects import objects
 from plait_controlplane.translate.names import full_name
 
@@ -69,7 +68,7 @@ class LiveView:
     def workloads(self) -> list[WorkloadAnswer]:
         """Every Workload in force."""
         found = []
-        for _, workload in self._control.settled.world.kind(Workload):
+        for workload in self._control.settled.world.workloads:
             meta, spec = workload.metadata, workload.spec
             listeners = self._control.listeners[full_name(meta)]
             found.append(

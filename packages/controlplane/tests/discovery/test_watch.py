@@ -12,7 +12,7 @@ import pytest
 from plait_controlplane.app import identify
 from plait_controlplane.discovery.publisher import Publisher
 from plait_controlplane.discovery.server import DiscoveryServer
-from plait_controlplane.discovery.stream import Timing, Watch
+from plait_controlplane.discovery.stream import Timing, Told, Watch
 from plait_controlplane.identity.authority import Authority
 from plait_controlplane.identity.credentials import KeyPair, ServerIdentity, new_key
 from plait_controlplane.identity.names import SpiffeId, control_plane
@@ -86,12 +86,20 @@ class Mesh:
         self.publisher = Publisher(publication(7))
         self.proxies = Proxies()
         self.told: list[tuple[tuple[str, ...], str]] = []
-        watch = Watch(self.publisher, self.proxies, identify, timing, self._tell)
+        self.covered = 0
+        watch = Watch(self.publisher, self.proxies, identify, timing, Told(self._tell, self._overtaken))
         self.identity = ServerIdentity(self.pair(control_plane(DOMAIN)), clients=True)
         self.server = DiscoveryServer(watch, address, self.identity.credentials())
 
     async def _tell(self, workloads: tuple[str, ...], address: str) -> None:
         self.told.append((workloads, address))
+
+    async def _overtaken(self, generation: int) -> bool:
+        """A replica that has seen as far as `covered`."""
+        if generation > self.covered:
+            return False
+        self.publisher.publish(publication(generation))
+        return True
 
     def pair(self, identity: SpiffeId, authority: Authority | None = None, seconds: float = 3600) -> KeyPair:
         key = new_key()
@@ -368,6 +376,16 @@ async def test_a_wrong_hello_ends_the_stream(mesh: Mesh, fields: dict[str, Any],
     proxy = await mesh.proxy("web")
     await proxy.hello("shop/web-1", **fields)
     assert (await proxy.end())[0] is code
+
+
+async def test_a_higher_number_of_another_replica_is_taken_over_once_it_was_seen(mesh: Mesh) -> None:
+    early = await mesh.proxy("web")
+    await early.hello("shop/web-1", generation=9)
+    assert (await early.end())[0] is grpc.StatusCode.FAILED_PRECONDITION
+    mesh.covered = 9
+    again = await mesh.proxy("web")
+    await again.hello("shop/web-1", generation=9)
+    assert (await again.apply()).generation == 9
 
 
 @pytest.mark.parametrize(

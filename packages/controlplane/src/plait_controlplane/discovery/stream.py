@@ -48,8 +48,14 @@ Identify = Callable[[bytes], Peer]
 """A certificate (PEM) to a peer; raises Stranger."""
 
 
-Told = Callable[[tuple[str, ...], str], Awaitable[None]]
-"""Workloads, and the IP address at which other proxies reach theirs."""
+@dataclass(frozen=True)
+class Told:
+    """What a Hello tells the rest of the control plane."""
+
+    reached: Callable[[tuple[str, ...], str], Awaitable[None]]
+    """Workloads, and the IP address at which other proxies reach theirs."""
+    overtaken: Callable[[int], Awaitable[bool]]
+    """A generation higher than ours; True when we have come up to it."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,7 @@ class Watch:
             self._check(hello.workloads, peer, vanished=False)
             if hello.address:
                 # Believed, since it leads nobody astray: whoever is called there must prove to be that workload.
-                await self._told(tuple(hello.workloads), _reachable(hello.address))
+                await self._told.reached(tuple(hello.workloads), _reachable(hello.address))
             async for message in self._serve(hello, peer, requests):
                 yield message
         except Ended as ended:
@@ -113,10 +119,11 @@ class Watch:
         if not 1 <= len(hello.workloads) <= WORKLOADS:
             raise Ended(grpc.StatusCode.INVALID_ARGUMENT, f"Hello names {len(hello.workloads)} workloads")
         current = self._publisher.current.generation
-        if hello.generation > current:
+        if hello.generation > current and not await self._told.overtaken(hello.generation):
             reason = (
                 f"the proxy serves generation {hello.generation} and the control plane has {current}:"
-                " its state folder was lost or is another mesh's; restore it, or remove the proxy's state"
+                " another replica is ahead, or its state folder was lost or is another mesh's; restore it, or remove"
+                " the proxy's state"
             )
             raise Ended(grpc.StatusCode.FAILED_PRECONDITION, reason)
         return hello

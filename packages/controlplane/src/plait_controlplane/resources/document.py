@@ -38,6 +38,10 @@ class Document:
             path = path[:-1]
         return self.places[path]
 
+    def has(self, path: Path) -> bool:
+        """Whether a field stands there."""
+        return path in self.places
+
 
 class _Refused(Exception):
     def __init__(self, mark: yaml.Mark, message: str) -> None:

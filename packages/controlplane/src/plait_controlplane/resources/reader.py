@@ -57,8 +57,7 @@ def read(file: str, text: str) -> tuple[list[StoredObject], list[Problem]]:
         try:
             found.append(StoredObject(model.model_validate(document.data), file, document))
         except ValidationError as error:
-            name = _title(document.data)
-            problems.extend(_problem(file, name, model, document, details) for details in error.errors())
+            problems.extend(described(file, model, document, details) for details in error.errors())
     return found, problems
 
 
@@ -106,7 +105,9 @@ def _title(data: Any) -> str:
     return title((kind, namespace, str(meta.get("name", "?"))))
 
 
-def _problem(file: str, name: str, model: type[BaseModel], document: Document, details: ErrorDetails) -> Problem:
+def described(file: str, model: type[BaseModel], document: Document, details: ErrorDetails) -> Problem:
+    """A mistake that validation found, in the user's terms."""
+    name = _title(document.data)
     path = _real_path(document, details["loc"])
     place = document.place(path)
     match details["type"]:
@@ -138,7 +139,7 @@ def _real_path(document: Document, loc: tuple[int | str, ...]) -> Path:
     """The part of a validation path that stands in the document: validators add steps of their own (arms of unions)."""
     path: Path = ()
     for step in loc:
-        if (*path, step) in document.places:
+        if document.has((*path, step)):
             path = (*path, step)
     return path
 

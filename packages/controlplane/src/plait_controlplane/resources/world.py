@@ -1,9 +1,11 @@
 """The world: every object in force, immutable. Made by the sources and by lint; read by translate."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeVar
 
+from plait_controlplane.resources.cluster import Cluster
 from plait_controlplane.resources.mesh import Mesh
 from plait_controlplane.resources.problem import Problem
 from plait_controlplane.resources.reader import Key, StoredObject
@@ -18,9 +20,14 @@ ROOT_NAMESPACE = "plait-system"
 
 @dataclass(frozen=True)
 class World:
-    """All objects by key, in the order of their keys."""
+    """All objects by key, in the order of their keys, and the pods of a cluster."""
 
     objects: Mapping[Key, StoredObject] = field(default_factory=dict)
+    cluster: Cluster = field(default_factory=Cluster)
+
+    def with_objects(self, objects: Mapping[Key, StoredObject]) -> "World":
+        """The same cluster with other objects."""
+        return World(dict(sorted(objects.items())), self.cluster)
 
     def kind(self, model: type[T]) -> Iterator[tuple[StoredObject, T]]:
         """Every object of a kind."""
@@ -37,15 +44,50 @@ class World:
         """The Mesh object, if the user wrote one."""
         return next((mesh for _, mesh in self.kind(Mesh)), None)
 
-    def selected(self, service: Service) -> list[Workload]:
-        """The workloads that a Service's selector picks; none without a selector."""
-        wanted = service.spec.selector.items()
-        namespace = service.metadata.namespace
+    @cached_property
+    def workloads(self) -> Sequence[Workload]:
+        """Every process with a proxy of its own: pods, and Workloads. A pod comes before a Workload of its name."""
+        written = [workload for _, workload in self.kind(Workload)]
+        pods = self.cluster.pods
         return [
-            workload
-            for _, workload in self.kind(Workload)
-            if wanted and workload.metadata.namespace == namespace and wanted <= workload.metadata.labels.items()
+            *pods.values(),
+            *(one for one in written if f"{one.metadata.namespace}/{one.metadata.name}" not in pods),
         ]
+
+    def selected(self, service: Service) -> Sequence[Workload]:
+        """The workloads that a Service's selector picks; none without a selector."""
+        found = [
+            self._labelled.get((service.metadata.namespace, label, value), ())
+            for label, value in service.spec.selector.items()
+        ]
+        return [workload for workload in min(found, key=len) if selects(service, workload)] if found else []
+
+    def services_of(self, workload: Workload) -> Sequence[Service]:
+        """The Services whose selector picks a workload."""
+        return self._services.get((workload.metadata.namespace, workload.metadata.name), ())
+
+    @cached_property
+    def _labelled(self) -> Mapping[tuple[str, str, str], Sequence[Workload]]:
+        """Workloads by namespace and label."""
+        found: dict[tuple[str, str, str], list[Workload]] = {}
+        for workload in self.workloads:
+            for label, value in workload.metadata.labels.items():
+                found.setdefault((workload.metadata.namespace, label, value), []).append(workload)
+        return found
+
+    @cached_property
+    def _services(self) -> Mapping[tuple[str, str], Sequence[Service]]:
+        found: dict[tuple[str, str], list[Service]] = {}
+        for _, service in self.kind(Service):
+            for workload in self.selected(service):
+                found.setdefault((workload.metadata.namespace, workload.metadata.name), []).append(service)
+        return found
+
+
+def selects(service: Service, workload: Workload) -> bool:
+    """Whether a Service's selector picks a workload."""
+    wanted, same = service.spec.selector.items(), service.metadata.namespace == workload.metadata.namespace
+    return bool(wanted) and same and wanted <= workload.metadata.labels.items()
 
 
 def world_of(objects: list[StoredObject]) -> tuple[World, list[Problem]]:

@@ -1,4 +1,4 @@
-"""The addresses that proxies told of themselves. Called by `app`.
+"""The addresses that proxies told of themselves. Called by `folder`.
 
 Kept in a file: a control plane that starts again knows them before the proxies come back.
 """

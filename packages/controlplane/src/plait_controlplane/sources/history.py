@@ -1,4 +1,4 @@
-"""Generations on disk: the number in force, what it held, and the last hundred as YAML. Called by `app` alone.
+"""Generations on disk: the number in force, what it held, and the last hundred as YAML. Called by `folder`.
 
 A control plane that starts over broken files finds here what was in force, and never gives a number twice.
 """

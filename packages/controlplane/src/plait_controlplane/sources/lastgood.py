@@ -68,7 +68,7 @@ def settle(
     bad = {problem.object for problem in found} - {title(key) for key in read.objects}
     stale = _stale(good, read, found, lost_files)
     objects = {**read.objects, **{key: good[key] for key in stale}}
-    for problem in check(World(dict(sorted(objects.items())))):
+    for problem in check(read.with_objects(objects)):
         told = next((key for key in objects if title(key) == problem.object), None)
         if told is None or told in stale or not _unusable(problem):
             continue
@@ -83,7 +83,7 @@ def settle(
     candidates = [*((stored.file, stored.document) for stored in refused.values()), *broken]
     denying = stand_ins(candidates, bad, objects, stale, before.denying())
     denying |= {key: one for key, one in before.denying().items() if one.file in lost_files and key not in objects}
-    world = World(dict(sorted({**objects, **denying}.items())))
+    world = read.with_objects({**objects, **denying})
     found.extend(check(world))
     verdicts = _verdicts(world, stale, [*dict.fromkeys(found), *notes], set(denying))
     return Settled(world, verdicts, frozenset(denying))

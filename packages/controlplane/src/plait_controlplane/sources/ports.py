@@ -1,6 +1,6 @@
 """Ports that the user left to the mesh: chosen once, kept in a file, so that a restart finds everybody where they were.
 
-Called by `app` for workloads and by the supervisor for the control plane's own two. Only loopback gets free ports:
+Called by `folder` for workloads and by the supervisor for the control plane's own two. Only loopback gets free ports:
 elsewhere others must know the port without asking.
 """
 
@@ -17,7 +17,7 @@ from types import MappingProxyType
 from plait_controlplane.resources.workload import Workload
 from plait_controlplane.resources.world import World
 from plait_controlplane.sources.directory import FILE_BYTES, files
-from plait_controlplane.translate.names import full_name
+from plait_controlplane.translate.names import full_name, join
 from plait_controlplane.translate.workload import Listeners, called_at
 
 INBOUND = 15006
@@ -79,11 +79,6 @@ def numbers_in(directory: Path) -> frozenset[int]:
     """Every number in the files that could be a port of the range, understood or not: nobody listens there yet."""
     texts = (path.read_text(errors="replace") for path in files(directory) if path.stat().st_size <= FILE_BYTES)
     return frozenset(int(digits) for text in texts for digits in re.findall(r"(?<!\d)\d{5}(?!\d)", text))
-
-
-def join(host: str, port: int) -> str:
-    """("::1", 80) -> "[::1]:80"."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _written(workload: Workload) -> Iterable[int]:

@@ -1,4 +1,4 @@
-"""A directory over time: when it changed and when it is quiet again. Called by `app`.
+"""A directory over time: when it changed and when it is quiet again. Called by `folder`.
 
 All that changes until 50 ms are quiet (at most 500 ms) is one change. A file that somebody still writes to is waited
 for; when that takes longer it counts as unreadable, so that half a file is never read as a whole one.
@@ -11,15 +11,14 @@ import os
 import signal
 import time
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
 from pathlib import Path
 
 from watchfiles import awatch
 
 from plait_controlplane.resources.document import Document, documents
 from plait_controlplane.resources.problem import Problem
-from plait_controlplane.resources.world import World
 from plait_controlplane.sources.directory import FILE_BYTES, files, load
+from plait_controlplane.sources.source import Reading, Unreadable
 
 LOG = logging.getLogger(__name__)
 
@@ -28,23 +27,6 @@ LONGEST_MILLISECONDS = 500
 WRITER_CHECK_SECONDS = 0.02
 RETRY_SECONDS = 0.5
 BUSY = "somebody is writing to it: it is read when that ends"
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What a directory held at one moment. `broken` are the documents of files with problems.
-
-    `unsettled`: somebody was still writing to a file; nothing tells of its end, so it must be read again.
-    """
-
-    world: World
-    problems: list[Problem]
-    broken: list[tuple[str, Document]]
-    unsettled: bool = False
-
-
-class Unreadable(Exception):
-    """The directory cannot be read: what is in force stays."""
 
 
 async def changes(directory: Path) -> AsyncGenerator[None]:

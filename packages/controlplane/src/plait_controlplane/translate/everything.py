@@ -62,8 +62,8 @@ def translate(world: World, listeners: Mapping[str, Listeners]) -> Translation:
             found.append(resource(kind.RESOURCE_KIND_ROUTE, f"{route.kind}/{full_name(route.metadata)}", message))
     for _, policy in world.kind(AuthorizationPolicy):
         found.append(resource(kind.RESOURCE_KIND_POLICY, full_name(policy.metadata), translate_policy(policy)))
-    own = own_addresses(workload for _, workload in world.kind(Workload))
-    for _, workload in world.kind(Workload):
+    own = own_addresses(world.workloads)
+    for workload in world.workloads:
         name = full_name(workload.metadata)
         served = translate_workload(world, workload, listeners[name], traffic)
         found.append(resource(kind.RESOURCE_KIND_WORKLOAD, name, served))

@@ -48,6 +48,11 @@ def target_port(port: ServicePort, workload: Workload) -> int | None:
     return next((candidate.port for candidate in workload.spec.ports if candidate.name == target), None)
 
 
+def join(host: str, port: int) -> str:
+    """("::1", 80) -> "[::1]:80"."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def duration(value: timedelta) -> Duration:
     """As the contract carries it."""
     message = Duration()

@@ -8,7 +8,7 @@ from plait_controlplane.resources.authorizationpolicy import AuthorizationPolicy
 from plait_controlplane.resources.problem import Path, Problem, Severity
 from plait_controlplane.resources.reader import StoredObject
 from plait_controlplane.resources.workload import Workload
-from plait_controlplane.resources.world import ROOT_NAMESPACE, World
+from plait_controlplane.resources.world import ROOT_NAMESPACE, World, selects
 from plait_controlplane.translate.names import object_ref, target_port
 from plait_controlplane.translate.traffic import check_target
 
@@ -73,7 +73,7 @@ def covered_ports(world: World, policy: AuthorizationPolicy, workload: Workload)
         if (ref.kind == "Mesh" and namespace == ROOT_NAMESPACE) or (ref.kind == "Namespace" and same):
             return []
         service = world.service(namespace, ref.name) if ref.kind == "Service" and same else None
-        if service and workload in world.selected(service):
+        if service and selects(service, workload):
             ports |= {port for entry in service.spec.carried if (port := target_port(entry, workload)) is not None}
     return sorted(ports) if ports else None
 

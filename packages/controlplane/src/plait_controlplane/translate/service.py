@@ -12,7 +12,8 @@ from plait_controlplane.resources.service import Service, ServicePort
 from plait_controlplane.resources.trafficpolicy import TrafficPolicy
 from plait_controlplane.resources.world import World
 from plait_controlplane.translate.backend import backend_traffic
-from plait_controlplane.translate.names import full_name, identity, server_name, target_port
+from plait_controlplane.translate.names import full_name, identity, join, server_name, target_port
+from plait_controlplane.translate.places import Place, places
 from plait_controlplane.translate.traffic import Target, call_traffic
 
 HTTP = {"http", "kubernetes.io/ws", "http1"}
@@ -66,24 +67,26 @@ def translate_endpoints(
     world: World, mesh: MeshSpec, service: Service, inbound: Mapping[str, str]
 ) -> endpoint_pb2.Endpoints:
     """Where the Service runs. `inbound` says where each workload's proxy is called, by its full name."""
-    workloads = world.selected(service)
     message = endpoint_pb2.Endpoints(service=full_name(service.metadata))
     for port in service.spec.carried:
         group = message.ports.add(port=port.port)
-        for workload in workloads:
-            target = target_port(port, workload)
-            if target is None:
-                continue
-            name = full_name(workload.metadata)
-            group.endpoints.add(
-                workload=name,
-                address=inbound[name],
-                identity=identity(mesh, workload),
-                server_name=server_name(mesh, workload),
-                target_port=target,
-                zone=workload.spec.zone,
-            )
+        group.endpoints.extend(_endpoint(mesh, place, inbound) for place in places(world, service, port))
     return message
+
+
+def _endpoint(mesh: MeshSpec, place: Place, inbound: Mapping[str, str]) -> endpoint_pb2.Endpoint:
+    workload = place.workload
+    if workload is None:
+        address = join(place.address, place.port)
+        return endpoint_pb2.Endpoint(workload=place.pod, address=address, target_port=place.port, zone=place.zone)
+    return endpoint_pb2.Endpoint(
+        workload=full_name(workload.metadata),
+        address=inbound[full_name(workload.metadata)],
+        identity=identity(mesh, workload),
+        server_name=server_name(mesh, workload),
+        target_port=place.port,
+        zone=place.zone,
+    )
 
 
 def check_service(world: World, stored: StoredObject, service: Service) -> Iterator[Problem]:
@@ -97,6 +100,8 @@ def check_service(world: World, stored: StoredObject, service: Service) -> Itera
             message = f"port {port.port} is {port.protocol}: skipped, the mesh carries TCP"
             yield stored.problem(("spec", "ports", index, "protocol"), message, "note")
     workloads = world.selected(service)
+    if world.cluster.slices or world.cluster.plain:
+        return  # there the cluster says where a Service runs, and tells what is wrong with that
     if service.spec.selector and not workloads:
         labels = ", ".join(f"{key}={value}" for key, value in service.spec.selector.items())
         message = f"no Workload of namespace {service.metadata.namespace} has the labels {labels}: calls get 503"

@@ -9,7 +9,6 @@ from plait_sdk.contracts import workload_pb2
 from plait_controlplane.resources.authorizationpolicy import AuthorizationPolicy
 from plait_controlplane.resources.problem import Path, Problem, path_text
 from plait_controlplane.resources.reader import StoredObject
-from plait_controlplane.resources.service import Service
 from plait_controlplane.resources.trafficpolicy import TrafficPolicy
 from plait_controlplane.resources.workload import Workload
 from plait_controlplane.resources.world import World
@@ -59,12 +58,16 @@ def translate_workload(
         inbound=listeners.inbound,
         outbound=listeners.outbound,
         zone=workload.spec.zone,
+        redirected=full_name(meta) in world.cluster.pods,
     )
-    services = [service for _, service in world.kind(Service) if workload in world.selected(service)]
-    services.sort(key=lambda service: (created(service.metadata), service.metadata.name))
-    for port in workload.spec.ports:
-        owners = [(s, p) for s in services for p in s.spec.carried if target_port(p, workload) == port.port]
-        entry = message.ports.add(name=port.name, port=port.port, protocol=workload_pb2.PROTOCOL_AUTO)
+    services = sorted(world.services_of(workload), key=lambda s: (created(s.metadata), s.metadata.name))
+    reached = [(s, p, target_port(p, workload)) for s in services for p in s.spec.carried]
+    ports = {port.port: port.name for port in workload.spec.ports}
+    if full_name(meta) in world.cluster.pods:  # a pod may listen on ports that it does not list
+        ports = {**{number: "" for _, _, number in reached if number is not None}, **ports}
+    for number, name in sorted(ports.items()):
+        owners = [(s, p) for s, p, target in reached if target == number]
+        entry = message.ports.add(name=name, port=number, protocol=workload_pb2.PROTOCOL_AUTO)
         if owners:
             service, service_port = owners[0]
             entry.service = full_name(service.metadata)
@@ -77,14 +80,18 @@ def translate_workload(
         if to:
             message.binds.add(listen=bind.listen, destination=to[0], port=to[1], authority=bind.to)
     for stored, policy in world.kind(AuthorizationPolicy):
-        ports = covered_ports(world, policy, workload)
-        if ports is not None:
-            message.policies.add(name=full_name(stored.resource.metadata), ports=ports)
+        guarded = covered_ports(world, policy, workload)
+        if guarded is not None:
+            message.policies.add(name=full_name(stored.resource.metadata), ports=guarded)
     return message
 
 
 def check_workload(world: World, stored: StoredObject, workload: Workload) -> Iterator[Problem]:
     """Binds to nowhere, ports named twice, addresses that two listeners share."""
+    if full_name(workload.metadata) in world.cluster.pods:
+        message = "a pod of this namespace has that name and counts; give this Workload another one"
+        yield stored.problem(("metadata", "name"), message)
+        return
     names = [port.name for port in workload.spec.ports]
     for index, name in enumerate(names):
         if name in names[:index]:
