@@ -9,6 +9,7 @@ mod endpoint;
 mod gate;
 mod hash_table;
 mod head;
+mod headers;
 mod health;
 mod mesh;
 mod name;
@@ -31,7 +32,8 @@ pub use endpoint::{
 };
 pub use gate::{ConnectionLimit, Crowded, Gate, Place};
 pub use hash_table::{HashTable, StableHash};
-pub use head::{Headers, RequestHead, ResponseHead};
+pub use head::{RequestHead, ResponseHead};
+pub use headers::Headers;
 pub use health::{HealthCheck, HealthState, Probe};
 pub use mesh::{AccessLog, AccessLogFilter, DefaultPolicy, Egress, Limits, Mesh, MtlsMode};
 pub use name::{DestinationKey, ObjectRef, Origin, split_authority};

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use h2::{Reason, server::SendResponse};
 use http::HeaderValue;
 use plait_http1::Framing;
-use plait_model::{Headers, ResponseHead};
+use plait_model::ResponseHead;
 
 pub(crate) use self::opening::Opening;
 use crate::{
@@ -232,7 +232,7 @@ impl Answer {
         if !only {
             sink.bytes(Bytes::from(body), true).await?;
         }
-        sink.end(&Headers::default()).await
+        sink.end(None).await
     }
 
     /// Whether the caller must see that it is not whole.

@@ -7,7 +7,7 @@ use bytes::{BufMut, Bytes};
 use http::Method;
 use plait_decide::retry::Ended;
 use plait_http1::Framing;
-use plait_model::{Endpoint, Headers, Probe, Protocol, Reason, RequestHead, ResponseHead};
+use plait_model::{Endpoint, Probe, Protocol, Reason, RequestHead, ResponseHead};
 
 use crate::{
     call::Wish,
@@ -107,7 +107,7 @@ async fn ask(worker: &Rc<Worker>, settings: &Settings, endpoint: &Arc<Endpoint>)
         sink.bytes(body, true).await.map_err(lost)?;
     }
     if wish != Wish::Tunnel {
-        sink.end(&Headers::default()).await.map_err(lost)?;
+        sink.end(None).await.map_err(lost)?;
     }
     let mut answer = ResponseHead::default();
     let mut response = loop {
@@ -120,7 +120,7 @@ async fn ask(worker: &Rc<Worker>, settings: &Settings, endpoint: &Arc<Endpoint>)
     }
     if wish == Wish::Tunnel {
         // An orderly end, else the process sees a caller that broke off.
-        return sink.end(&Headers::default()).await.map_err(lost);
+        return sink.end(None).await.map_err(lost);
     }
     judge(&settings.rules.probe, &answer, response).await
 }
@@ -160,8 +160,8 @@ async fn judge(probe: &Probe, answer: &ResponseHead, mut response: Response) -> 
         Probe::Http { expected_statuses, .. } if expected_statuses.contains(&answer.status) => Ok(()),
         Probe::Http { .. } => Err(Verdict::failed(format!("it answered with status {}", answer.status))),
         Probe::Grpc(_) => {
-            let trailers = response.body.trailers().unwrap_or_default();
-            let said = trailers.first("grpc-status").or_else(|| answer.headers.first("grpc-status"));
+            let trailers = response.body.trailers().ok().flatten();
+            let said = trailers.iter().find_map(|trailers| trailers.first("grpc-status")).or_else(|| answer.headers.first("grpc-status"));
             match (answer.status, said) {
                 (200, Some(b"0")) if status_in(&body) == Some(SERVING) => Ok(()),
                 (200, Some(b"0")) => Err(Verdict::failed("it is not SERVING")),

@@ -4,7 +4,7 @@
 use std::{future::poll_fn, rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use plait_model::{Backend, Headers, RequestHead, ResponseHead, Workload};
+use plait_model::{Backend, RequestHead, ResponseHead, Workload};
 use plait_telemetry::Mirrored;
 
 use crate::{
@@ -80,7 +80,7 @@ async fn deliver(worker: &Rc<Worker>, copy: Copy) -> Option<()> {
     if !body.is_empty() {
         sink.bytes(body, true).await.ok()?;
     }
-    sink.end(&Headers::default()).await.ok()?;
+    sink.end(None).await.ok()?;
     let mut answer = ResponseHead::default();
     let mut response = loop {
         if let Arrived::Final(response) = awaited.next(asked, &worker.limits(), &mut answer).await.ok()? {

@@ -133,7 +133,7 @@ pub(crate) async fn pump(source: &mut Source, sink: &mut Sink, kept: Option<&Kep
         match step.map_err(Stuck::Source)? {
             Step::End => {
                 let trailers = source.trailers().map_err(Stuck::Source)?;
-                return sink.end(&trailers).await.map_err(Stuck::Sink);
+                return sink.end(trailers).await.map_err(Stuck::Sink);
             }
             Step::Data => {
                 let last = source.is_last();

@@ -12,6 +12,7 @@ use plait_http1::{Framing, write_chunk_header, write_last_chunk};
 use plait_model::Headers;
 
 use crate::{
+    heads::trailers_to_http2,
     io::Output,
     source::{Broken, Source},
 };
@@ -50,7 +51,8 @@ pub(crate) struct Http2Sink {
     ended: bool,
     /// Bytes sent since the window was last asked.
     unasked: usize,
-    /// Small pieces that are to leave as one.
+    /// Small pieces that are to leave as one: a single one as it came, more in a copy.
+    single: Bytes,
     gathered: Vec<u8>,
 }
 
@@ -61,7 +63,7 @@ impl Sink {
 
     /// `ended`: the head said that no body follows.
     pub(crate) fn http2(stream: SendStream<Bytes>, ended: bool) -> Self {
-        Self::Http2(Http2Sink { stream, ended, unasked: 0, gathered: Vec::new() })
+        Self::Http2(Http2Sink { stream, ended, unasked: 0, single: Bytes::new(), gathered: Vec::new() })
     }
 
     /// Sends the piece that `source` holds; `last` when nothing comes after it.
@@ -81,7 +83,7 @@ impl Sink {
     }
 
     /// Ends the body.
-    pub(crate) async fn end(&mut self, trailers: &Headers) -> Result<(), Broken> {
+    pub(crate) async fn end(&mut self, trailers: Option<Box<Headers>>) -> Result<(), Broken> {
         match self {
             Self::Http1(sink) => sink.end(trailers).await,
             Self::Http2(sink) => sink.end(trailers).await,
@@ -107,7 +109,7 @@ impl Sink {
     pub(crate) fn has_pending(&self) -> bool {
         match self {
             Self::Http1(sink) => sink.output.has_pending(),
-            Self::Http2(sink) => !sink.gathered.is_empty(),
+            Self::Http2(sink) => sink.waiting() > 0,
         }
     }
 
@@ -162,10 +164,10 @@ impl Http1Sink {
         if self.output.is_full() { Ok(self.output.flush().await?) } else { Ok(()) }
     }
 
-    async fn end(&mut self, trailers: &Headers) -> Result<(), Broken> {
+    async fn end(&mut self, trailers: Option<Box<Headers>>) -> Result<(), Broken> {
         match self.framing {
             Framing::Chunked => {
-                write_last_chunk(self.output.pending(), trailers.iter());
+                write_last_chunk(self.output.pending(), trailers.iter().flat_map(|trailers| trailers.iter()));
                 Ok(self.output.flush().await?)
             }
             Framing::None | Framing::Length(_) => Ok(self.output.flush().await?),
@@ -177,24 +179,38 @@ impl Http1Sink {
 impl Http2Sink {
     /// A peer keeps books on every frame, and closes the connection of one who sends many that hold little: small pieces are gathered.
     async fn piece(&mut self, source: &Source, last: bool) -> Result<(), Broken> {
-        let data = source.data();
-        if data.len() >= LARGE || self.gathered.len() + data.len() > GATHERED {
+        let length = source.data().len();
+        if length >= LARGE || self.waiting() + length > GATHERED {
             self.flush(false).await?;
         }
-        if data.len() >= LARGE || (last && self.gathered.is_empty()) {
-            return self.send(data.len(), |part| source.bytes(part), last).await;
+        if length >= LARGE || (last && self.waiting() == 0) {
+            return self.send(length, |part| source.bytes(part), last).await;
         }
-        self.gathered.extend_from_slice(data);
+        self.gather(source);
         if last { self.flush(true).await } else { Ok(()) }
+    }
+
+    fn gather(&mut self, source: &Source) {
+        if self.waiting() == 0 {
+            self.single = source.bytes(0..source.data().len());
+            return;
+        }
+        self.gathered.extend_from_slice(&std::mem::take(&mut self.single));
+        self.gathered.extend_from_slice(source.data());
+    }
+
+    /// Bytes that were gathered.
+    fn waiting(&self) -> usize {
+        self.single.len() + self.gathered.len()
     }
 
     /// Sends what was gathered.
     async fn flush(&mut self, last: bool) -> Result<(), Broken> {
-        if self.gathered.is_empty() {
+        if self.waiting() == 0 {
             return Ok(());
         }
-        let gathered = std::mem::take(&mut self.gathered);
-        let gathered = Bytes::from(gathered);
+        let single = std::mem::take(&mut self.single);
+        let gathered = if single.is_empty() { Bytes::from(std::mem::take(&mut self.gathered)) } else { single };
         self.send(gathered.len(), |part| gathered.slice(part), last).await
     }
 
@@ -225,15 +241,15 @@ impl Http2Sink {
         Ok(())
     }
 
-    async fn end(&mut self, trailers: &Headers) -> Result<(), Broken> {
-        self.flush(trailers.is_empty()).await?;
+    async fn end(&mut self, trailers: Option<Box<Headers>>) -> Result<(), Broken> {
+        self.flush(trailers.is_none()).await?;
         if std::mem::replace(&mut self.ended, true) {
             return Ok(());
         }
-        if trailers.is_empty() {
-            return Ok(self.stream.send_data(Bytes::new(), true)?);
+        match trailers {
+            None => Ok(self.stream.send_data(Bytes::new(), true)?),
+            Some(trailers) => Ok(self.stream.send_trailers(trailers_to_http2(*trailers))?),
         }
-        Ok(self.stream.send_trailers(crate::heads::trailers_to_http2(trailers))?)
     }
 }
 

@@ -12,7 +12,7 @@ use h2::RecvStream;
 use plait_http1::{BodyDecoder, Decoded, Framing};
 use plait_model::Headers;
 
-use crate::io::Input;
+use crate::{heads::trailers_from_http2, io::Input};
 
 /// Why a body could not be moved to its end.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +56,7 @@ pub(crate) struct Http1Source {
 pub(crate) struct Http2Source {
     stream: RecvStream,
     piece: Bytes,
-    trailers: Option<Headers>,
+    trailers: Option<Box<Headers>>,
     ended: bool,
 }
 
@@ -117,17 +117,21 @@ impl Source {
         }
     }
 
-    /// The trailer fields of a body that has ended.
-    pub(crate) fn trailers(&mut self) -> Result<Headers, Broken> {
+    /// The trailer fields of a body that has ended, where it has any. Boxed: most have none, and every body would carry room for them.
+    pub(crate) fn trailers(&mut self) -> Result<Option<Box<Headers>>, Broken> {
         match self {
             Self::Http1(body) => {
-                let mut headers = Headers::default();
-                for (name, value) in body.decoder.trailers()? {
+                let fields = body.decoder.trailers()?;
+                if fields.is_empty() {
+                    return Ok(None);
+                }
+                let mut headers = Box::<Headers>::default();
+                for (name, value) in fields {
                     headers.append(&name, &value);
                 }
-                Ok(headers)
+                Ok(Some(headers))
             }
-            Self::Http2(body) => Ok(body.trailers.take().unwrap_or_default()),
+            Self::Http2(body) => Ok(body.trailers.take().filter(|trailers| !trailers.is_empty())),
         }
     }
 
@@ -201,7 +205,7 @@ impl Http2Source {
             match ready!(self.stream.poll_data(cx)) {
                 Some(piece) => self.piece = piece?,
                 None => {
-                    self.trailers = ready!(self.stream.poll_trailers(cx))?.map(|fields| crate::heads::trailers_from_http2(&fields));
+                    self.trailers = ready!(self.stream.poll_trailers(cx))?.map(|fields| Box::new(trailers_from_http2(fields)));
                     self.ended = true;
                 }
             }

@@ -19,13 +19,13 @@ use plait_model::{Endpoint, Reason, RequestHead, ResponseHead, Workload};
 use crate::{
     call::Wish,
     failed::Failed,
-    heads::{Next, Said, UPGRADED_HEADER, read_response, response_from_http2, to_http2, write_request},
+    heads::{Http2Said, Next, Said, read_response, response_from_http2, to_http2, write_request},
     hop::Hop,
     io::{Input, Output, placed_halves},
     mesh,
     multiplex::{Busy, Key, Live, Proof, Stream, Unopened},
     queue,
-    reject::{REJECT_HEADER, Reject},
+    reject::Reject,
     sink::Sink,
     source::{Broken, Source},
     worker::Worker,
@@ -284,12 +284,12 @@ async fn http2_head(response: &mut ResponseFuture, asked: Outgoing<'_>, head: &m
         })
     });
     let (parts, body) = arrived.await.map_err(|error| lost(&error, asked.generation))?;
-    let length = response_from_http2(&parts, head);
+    let Http2Said { length, reject, upgraded } = response_from_http2(parts, head);
     let Some(body) = body else { return Ok(Arrived::Interim) };
-    let reject = parts.headers.get(REJECT_HEADER).and_then(|value| Reject::from_header(value.to_str().ok()?));
+    let reject = reject.and_then(|value| Reject::from_header(value.to_str().ok()?));
     let opens = match asked.wish {
         Wish::Answer { .. } => false,
-        Wish::Upgrade(_) => parts.headers.contains_key(UPGRADED_HEADER),
+        Wish::Upgrade(_) => upgraded,
         Wish::Tunnel => true,
     };
     match (asked.wish, &reject) {

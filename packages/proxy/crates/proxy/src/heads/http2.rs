@@ -4,11 +4,12 @@
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri,
     header::{CONTENT_LENGTH, COOKIE, HOST},
-    uri::PathAndQuery,
+    uri::{PathAndQuery, Scheme},
 };
 use plait_model::{Headers, RequestHead, ResponseHead, canonical_path, split_authority};
 
-use super::{HeadError, OURS};
+use super::{HeadError, OURS, UPGRADED_HEADER};
+use crate::reject::REJECT_HEADER;
 
 /// Tells the receiving proxy which port of its process is meant.
 const PORT_HEADER: HeaderName = HeaderName::from_static("plait-port");
@@ -22,18 +23,23 @@ pub(crate) struct Http2Asked {
     pub(crate) length: Option<u64>,
 }
 
+/// What an answer says beside its head.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Http2Said {
+    /// Content-Length.
+    pub(crate) length: Option<u64>,
+    /// Another proxy made it: why.
+    pub(crate) reject: Option<HeaderValue>,
+    /// Another proxy says that its process changed the protocol.
+    pub(crate) upgraded: bool,
+}
+
 /// The head for a server of HTTP/2; `port` tells the sidecar of a destination which port of its process is meant. `length` is that of the
 /// body, where it is known.
 pub(crate) fn to_http2(head: &RequestHead, port: Option<u16>, length: Option<u64>) -> Result<Request<()>, HeadError> {
-    let target = match &head.query {
-        Some(query) => PathAndQuery::from_maybe_shared(format!("{}?{query}", head.path)),
-        None => PathAndQuery::try_from(head.path.as_str()),
-    };
-    let uri = Uri::builder().scheme("http").authority(head.authority.as_str());
-    let uri = uri.path_and_query(target.map_err(|_| HeadError::Target)?).build().map_err(|_| HeadError::Target)?;
     let mut request = Request::new(());
     *request.method_mut() = head.method.clone();
-    *request.uri_mut() = uri;
+    *request.uri_mut() = uri(head)?;
     *request.headers_mut() = fields_to_http2(&head.headers, length)?;
     if let Some(port) = port {
         request.headers_mut().insert(PORT_HEADER, HeaderValue::from(port));
@@ -41,8 +47,25 @@ pub(crate) fn to_http2(head: &RequestHead, port: Option<u16>, length: Option<u64
     Ok(request)
 }
 
-/// Reads a head into `head`, whose storage is reused. `from_proxy`: it must name the port of the process.
-pub(crate) fn from_http2(request: &http::request::Parts, head: &mut RequestHead, from_proxy: bool) -> Result<Http2Asked, HeadError> {
+/// What was asked for: as it came, where nobody changed it since.
+fn uri(head: &RequestHead) -> Result<Uri, HeadError> {
+    if let Some(came) = &head.came
+        && came.scheme() == Some(&Scheme::HTTP)
+        && came.authority().is_some_and(|authority| authority.as_str() == head.authority)
+        && (came.path(), came.query()) == (&head.path, head.query.as_deref())
+    {
+        return Ok(came.clone());
+    }
+    let target = match &head.query {
+        Some(query) => PathAndQuery::from_maybe_shared(format!("{}?{query}", head.path)),
+        None => PathAndQuery::try_from(head.path.as_str()),
+    };
+    let uri = Uri::builder().scheme("http").authority(head.authority.as_str());
+    uri.path_and_query(target.map_err(|_| HeadError::Target)?).build().map_err(|_| HeadError::Target)
+}
+
+/// Takes a head into `head`, whose storage is reused. `from_proxy`: it must name the port of the process.
+pub(crate) fn from_http2(request: &mut http::request::Parts, head: &mut RequestHead, from_proxy: bool) -> Result<Http2Asked, HeadError> {
     head.clear();
     head.method = request.method.clone();
     // RFC 9113, 8.3.1: Host stands in where the authority was left out.
@@ -55,16 +78,19 @@ pub(crate) fn from_http2(request: &http::request::Parts, head: &mut RequestHead,
         path => canonical_path(path.as_bytes(), &mut head.path)?,
     }
     head.query = request.uri.query().map(Into::into);
-    let length = fields_from_http2(&request.headers, &mut head.headers);
-    if !from_proxy {
-        return Ok(Http2Asked { port: None, length });
-    }
-    let mut ports = request.headers.get_all(PORT_HEADER).iter();
+    head.came = Some(std::mem::take(&mut request.uri));
+    let fields = std::mem::take(&mut request.headers);
+    let port = if from_proxy { Some(port(&fields)?) } else { None };
+    let (fields, length) = fields_from_http2(fields);
+    head.headers.hold(fields);
+    Ok(Http2Asked { port, length })
+}
+
+/// The port of the process that another proxy names.
+fn port(fields: &HeaderMap) -> Result<u16, HeadError> {
+    let mut ports = fields.get_all(PORT_HEADER).iter();
     let port = ports.next().and_then(|value| value.to_str().ok()?.parse().ok()).filter(|port| *port != 0);
-    if ports.next().is_some() {
-        return Err(HeadError::Port);
-    }
-    Ok(Http2Asked { port: Some(port.ok_or(HeadError::Port)?), length })
+    port.filter(|_| ports.next().is_none()).ok_or(HeadError::Port)
 }
 
 /// The head of an answer to another proxy.
@@ -75,52 +101,75 @@ pub(crate) fn response_to_http2(head: &ResponseHead, length: Option<u64>) -> Res
     Ok(response)
 }
 
-/// Reads the head of an answer of another proxy into `head`, whose storage is reused; gives Content-Length.
-pub(crate) fn response_from_http2(response: &http::response::Parts, head: &mut ResponseHead) -> Option<u64> {
-    head.headers.clear();
+/// Takes the head of an answer into `head`.
+pub(crate) fn response_from_http2(response: http::response::Parts, head: &mut ResponseHead) -> Http2Said {
     head.status = response.status.as_u16();
-    fields_from_http2(&response.headers, &mut head.headers)
+    let fields = response.headers;
+    let (reject, upgraded) =
+        if has_ours(&fields) { (fields.get(REJECT_HEADER).cloned(), fields.contains_key(UPGRADED_HEADER)) } else { (None, false) };
+    let (fields, length) = fields_from_http2(fields);
+    head.headers.hold(fields);
+    Http2Said { length, reject, upgraded }
 }
 
 /// Trailer fields for another proxy; what cannot be sent is left out, since the message is whole without it.
-pub(crate) fn trailers_to_http2(trailers: &Headers) -> HeaderMap {
-    fields_to_http2(trailers, None).unwrap_or_default()
+pub(crate) fn trailers_to_http2(trailers: Headers) -> HeaderMap {
+    trailers.into_map().unwrap_or_default()
 }
 
 /// Trailer fields of another proxy.
-pub(crate) fn trailers_from_http2(fields: &HeaderMap) -> Headers {
+pub(crate) fn trailers_from_http2(fields: HeaderMap) -> Headers {
     let mut headers = Headers::default();
-    fields_from_http2(fields, &mut headers);
+    headers.hold(fields_from_http2(fields).0);
     headers
 }
 
 fn fields_to_http2(headers: &Headers, length: Option<u64>) -> Result<HeaderMap, HeadError> {
-    let mut fields = HeaderMap::with_capacity(headers.len() + 2);
-    for (name, value) in headers.iter() {
-        let refuse = || HeadError::Field(name.into());
-        let mut value = HeaderValue::from_bytes(value).map_err(|_| refuse())?;
-        // It never repeats: kept out of the compression table, where it would push useful entries out.
-        value.set_sensitive(name == "traceparent");
-        fields.append(HeaderName::from_bytes(name.as_bytes()).map_err(|_| refuse())?, value);
-    }
+    let mut fields = headers.to_map(2).map_err(|name| HeadError::Field(name.into()))?;
     if let Some(length) = length {
         fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     Ok(fields)
 }
 
-fn fields_from_http2(fields: &HeaderMap, headers: &mut Headers) -> Option<u64> {
-    let apart = |name: &HeaderName| *name == HOST || *name == CONTENT_LENGTH || *name == COOKIE;
-    for (name, value) in fields.iter().filter(|(name, _)| !name.as_str().starts_with(OURS) && !apart(name)) {
-        headers.append(name.as_str(), value.as_bytes());
+/// The application's own fields, and Content-Length.
+fn fields_from_http2(mut fields: HeaderMap) -> (HeaderMap, Option<u64>) {
+    let (mut has_host, mut has_length, mut has_cookies) = (false, false, false);
+    for name in fields.keys() {
+        has_host |= *name == HOST;
+        has_length |= *name == CONTENT_LENGTH;
+        has_cookies |= *name == COOKIE;
     }
-    // RFC 9113, 8.2.3: they may come in crumbs, which outside HTTP/2 would be cookies that only the first reader sees.
-    let crumbs: Vec<&[u8]> = fields.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
-    if !crumbs.is_empty() {
-        headers.append(COOKIE.as_str(), &crumbs.join(&b"; "[..]));
+    while let Some(name) = fields.keys().find(|name| is_ours(name)).cloned() {
+        fields.remove(name);
+    }
+    if has_host {
+        fields.remove(HOST);
+    }
+    if has_cookies {
+        join_cookies(&mut fields);
     }
     // h2 has checked that it is a number, and that the body keeps to it.
-    fields.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok())
+    let length = if has_length { fields.remove(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok()) } else { None };
+    (fields, length)
+}
+
+fn has_ours(fields: &HeaderMap) -> bool {
+    fields.keys().any(is_ours)
+}
+
+fn is_ours(name: &HeaderName) -> bool {
+    name.as_str().starts_with(OURS)
+}
+
+/// RFC 9113, 8.2.3: they may come in crumbs, which outside HTTP/2 would be cookies that only the first reader sees.
+fn join_cookies(fields: &mut HeaderMap) {
+    let crumbs: Vec<&[u8]> = fields.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if crumbs.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))
+    {
+        fields.insert(COOKIE, joined);
+    }
 }
 
 #[cfg(test)]
@@ -136,7 +185,7 @@ mod tests {
 
     fn received(request: Request<()>) -> Result<(RequestHead, Http2Asked), HeadError> {
         let mut head = RequestHead::default();
-        let asked = from_http2(&request.into_parts().0, &mut head, true)?;
+        let asked = from_http2(&mut request.into_parts().0, &mut head, true)?;
         Ok((head, asked))
     }
 
@@ -175,7 +224,50 @@ mod tests {
         let mut sent = ResponseHead { status: 404, ..Default::default() };
         sent.headers.append("x-a", b"1");
         let mut arrived = ResponseHead::default();
-        let length = response_from_http2(&response_to_http2(&sent, Some(3)).unwrap().into_parts().0, &mut arrived);
-        assert_eq!((arrived.status, length, arrived.headers.len()), (404, Some(3), 1));
+        let said = response_from_http2(response_to_http2(&sent, Some(3)).unwrap().into_parts().0, &mut arrived);
+        assert_eq!(said, Http2Said { length: Some(3), reject: None, upgraded: false });
+        assert_eq!((arrived.status, arrived.headers.len()), (404, 1));
+    }
+
+    #[test]
+    fn what_another_proxy_says_beside_an_answer_never_enters_its_head() {
+        let mut response = response_to_http2(&ResponseHead { status: 200, ..Default::default() }, None).unwrap();
+        for (name, value) in [(REJECT_HEADER, "internal"), (UPGRADED_HEADER, "yes"), ("plait-reason", "internal"), ("x-a", "1")] {
+            response.headers_mut().append(name, HeaderValue::from_static(value));
+        }
+        let mut arrived = ResponseHead::default();
+        let said = response_from_http2(response.into_parts().0, &mut arrived);
+        assert_eq!(said, Http2Said { length: None, reject: Some(HeaderValue::from_static("internal")), upgraded: true });
+        assert_eq!(arrived.headers.iter().collect::<Vec<_>>(), [("x-a", &b"1"[..])]);
+    }
+
+    #[test]
+    fn cookies_in_crumbs_become_one() {
+        let mut request = to_http2(&head(), Some(1), None).unwrap();
+        for crumb in ["a=1", "b=2"] {
+            request.headers_mut().append(COOKIE, HeaderValue::from_static(crumb));
+        }
+        request.headers_mut().append(HOST, HeaderValue::from_static("elsewhere"));
+        let (arrived, _) = received(request).unwrap();
+        assert_eq!(arrived.headers.all("cookie").collect::<Vec<_>>(), [b"a=1; b=2"]);
+        assert!(!arrived.headers.contains("host"));
+    }
+
+    #[test]
+    fn what_was_changed_on_the_way_is_sent_as_it_is_now() {
+        let (arrived, _) = received(to_http2(&head(), Some(1), None).unwrap()).unwrap();
+        let sent = |head: &RequestHead| to_http2(head, None, None).unwrap().uri().to_string();
+        assert_eq!(sent(&arrived), "http://reviews:80/a?b=c");
+        for (changed, expected) in [
+            (RequestHead { path: "/x".into(), ..arrived.clone() }, "http://reviews:80/x?b=c"),
+            (RequestHead { query: None, ..arrived.clone() }, "http://reviews:80/a"),
+            (RequestHead { authority: "ratings".into(), ..arrived.clone() }, "http://ratings/a?b=c"),
+            (RequestHead { came: Some("https://reviews:80/a?b=c".parse().unwrap()), ..arrived.clone() }, "http://reviews:80/a?b=c"),
+        ] {
+            assert_eq!(sent(&changed), expected);
+        }
+        let mut winding = to_http2(&head(), Some(1), None).unwrap();
+        *winding.uri_mut() = "http://reviews:80/x/../%61?b=c".parse().unwrap();
+        assert_eq!(sent(&received(winding).unwrap().0), "http://reviews:80/a?b=c", "one canonical path for policy and process");
     }
 }

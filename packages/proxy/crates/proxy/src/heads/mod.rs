@@ -7,7 +7,9 @@ mod http2;
 use plait_model::PathError;
 
 pub(crate) use http1::{Asked, Next, Said, read_request, read_response, write_request, write_response};
-pub(crate) use http2::{Http2Asked, from_http2, response_from_http2, response_to_http2, to_http2, trailers_from_http2, trailers_to_http2};
+pub(crate) use http2::{
+    Http2Asked, Http2Said, from_http2, response_from_http2, response_to_http2, to_http2, trailers_from_http2, trailers_to_http2,
+};
 
 /// Fields of ours, never from an application nor to one.
 pub(crate) const OURS: &str = "plait-";
