@@ -1,7 +1,7 @@
 //! One try, from its first byte to its last: the body goes up while the answer comes down. Called by `attempt`.
 //! The answer may come before the body has gone; a caller that leaves ends it; what cannot be whole is visibly broken.
 
-use std::{pin::pin, rc::Rc, time::Duration};
+use std::{future::poll_fn, pin::pin, rc::Rc, task::Poll, time::Duration};
 
 use plait_decide::{retry::Ended, rewrite, session};
 use plait_http1::Framing;
@@ -151,6 +151,12 @@ impl Down<'_> {
         up: &mut Up<'_, F>,
     ) -> Result<Box<Response>, Stop> {
         let limits = worker.limits();
+        if let Awaited::Http2(_) = awaited
+            // Before anything was sent no answer is there, and to look for one costs as much as to send a body.
+            && let Poll::Ready(sent) = poll_fn(|cx| Poll::Ready(up.sending.as_mut().poll(cx))).await
+        {
+            self.went(sent, up)?;
+        }
         loop {
             tokio::select! {
                 biased;
@@ -162,21 +168,29 @@ impl Down<'_> {
                     }
                     Arrived::Interim => {}
                 },
-                sent = up.sending.as_mut(), if up.open => match sent {
-                    Sent::Whole | Sent::Refused(_) => up.open = false,
-                    Sent::Broken(error) => {
-                        // Nobody knows where its next request would begin.
-                        self.answer.close();
-                        return Err(Stop::Over(caller_broke(&error, self.plan)));
-                    }
-                    Sent::Slow => {
-                        self.answer.close();
-                        return Err(Stop::Over(slow(self.plan).into()));
-                    }
-                    Sent::Gone => return Err(Stop::Over(Fault::Caller)),
-                },
+                sent = up.sending.as_mut(), if up.open => self.went(sent, up)?,
                 () = self.answer.taken_back() => return Err(Stop::Over(Fault::Caller)),
             }
+        }
+    }
+
+    /// The caller's half ended before the answer began.
+    fn went<F>(&mut self, sent: Sent, up: &mut Up<'_, F>) -> Result<(), Stop> {
+        match sent {
+            Sent::Whole | Sent::Refused(_) => {
+                up.open = false;
+                Ok(())
+            }
+            Sent::Broken(error) => {
+                // Nobody knows where its next request would begin.
+                self.answer.close();
+                Err(Stop::Over(caller_broke(&error, self.plan)))
+            }
+            Sent::Slow => {
+                self.answer.close();
+                Err(Stop::Over(slow(self.plan).into()))
+            }
+            Sent::Gone => Err(Stop::Over(Fault::Caller)),
         }
     }
 
