@@ -27,7 +27,7 @@ pub(crate) struct Call {
     /// Who asks.
     pub(crate) peer: Peer,
     /// What is asked.
-    pub(crate) head: RequestHead,
+    pub(crate) head: Box<RequestHead>,
     pub(crate) wish: Wish,
     /// Inbound: the port of the process. Outbound: that of the destination, where a bind or CONNECT fixed it.
     pub(crate) port: Option<u16>,
@@ -36,7 +36,7 @@ pub(crate) struct Call {
     pub(crate) body: Source,
     pub(crate) answer: Answer,
     /// The head of the answer, as it came from upstream and as filters left it.
-    pub(crate) response: ResponseHead,
+    pub(crate) response: Box<ResponseHead>,
     /// The beginning of the body, for another try and for mirrors.
     pub(crate) kept: Kept,
     /// Counts the bytes of a tunnel while it is open.
@@ -51,12 +51,11 @@ pub(crate) struct Call {
 pub(crate) type Named = (String, DestinationKey, u16);
 
 /// The storage of requests, to be used again by the next on the same connection.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Storage {
-    head: RequestHead,
-    response: ResponseHead,
+    head: Box<RequestHead>,
+    response: Box<ResponseHead>,
     kept: Kept,
-    record: Record,
     named: Option<Named>,
 }
 
@@ -134,42 +133,37 @@ impl Call {
         self.answer.tunnel_silently();
     }
 
+    /// `storage`: new, or that of an earlier request of the connection.
     pub(crate) fn new(
         worker: Rc<Worker>,
         workload: Arc<Workload>,
         (direction, peer): (Direction, Peer),
-        body: Source,
-        answer: Answer,
+        (body, answer): (Source, Answer),
+        storage: Storage,
     ) -> Self {
+        let Storage { head, response, kept, named } = storage;
         Self {
             worker,
             workload,
             direction,
             peer,
-            head: RequestHead::default(),
+            head,
             wish: Wish::Tunnel,
             port: None,
             fixed: None,
             body,
             answer,
-            response: ResponseHead::default(),
-            kept: Kept::default(),
+            response,
+            kept,
             onlooker: None,
             first_word: None,
-            named: None,
+            named,
         }
     }
 
-    /// Takes the storage of an earlier request of the connection; gives its record.
-    pub(crate) fn reuse(&mut self, storage: Storage) -> Record {
-        let Storage { head, response, kept, record, named } = storage;
-        (self.head, self.response, self.kept, self.named) = (head, response, kept, named);
-        record
-    }
-
     /// Leaves the storage for the next request of the connection.
-    pub(crate) fn retire(self, record: Record) -> Storage {
-        Storage { head: self.head, response: self.response, kept: self.kept, record, named: self.named }
+    pub(crate) fn retire(self) -> Storage {
+        Storage { head: self.head, response: self.response, kept: self.kept, named: self.named }
     }
 
     /// The record of its connection's requests.

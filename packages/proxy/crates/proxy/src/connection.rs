@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use crate::{
     answer::{Answer, Opening},
-    call::{Call, Wish},
+    call::{Call, Storage, Wish},
     http1::{self, Ended},
     http2::{self, Party},
     io::{halves, rejoin},
@@ -101,7 +101,8 @@ pub(crate) fn plaintext(
 ) -> (Call, Record) {
     let (input, output) = halves(stream);
     let peer = Peer { identity: (direction == Direction::Outbound).then(|| workload.identity.clone()), address: from.ip() };
-    let call = Call::new(worker, workload, (direction, peer), Source::http1(input, Framing::None), Answer::http1(output, opening));
+    let halves = (Source::http1(input, Framing::None), Answer::http1(output, opening));
+    let call = Call::new(worker, workload, (direction, peer), halves, Storage::default());
     let record = call.record(plait_telemetry::Protocol::Http1);
     (call, record)
 }

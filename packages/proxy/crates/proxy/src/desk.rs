@@ -8,13 +8,12 @@ use std::{
     task::{Poll, Waker},
 };
 
-/// Tasks that wait at a time: what more were needed by a burst that is over.
-const SEATS: usize = 64;
-
 /// Where tasks wait for work.
 #[derive(Debug)]
 pub(crate) struct Desk<T> {
     idle: RefCell<Vec<Rc<Seat<T>>>>,
+    /// The fewest that waited at a time since it was swept.
+    fewest: Cell<usize>,
     closed: Cell<bool>,
 }
 
@@ -22,25 +21,29 @@ pub(crate) struct Desk<T> {
 #[derive(Debug)]
 pub(crate) struct Seat<T> {
     work: RefCell<Option<T>>,
+    dismissed: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
 impl<T> Default for Desk<T> {
     fn default() -> Self {
-        Self { idle: RefCell::default(), closed: Cell::new(false) }
+        Self { idle: RefCell::default(), fewest: Cell::new(0), closed: Cell::new(false) }
     }
 }
 
 impl<T> Default for Seat<T> {
     fn default() -> Self {
-        Self { work: RefCell::new(None), waker: RefCell::new(None) }
+        Self { work: RefCell::new(None), dismissed: Cell::new(false), waker: RefCell::new(None) }
     }
 }
 
 impl<T> Desk<T> {
     /// Gives the work to a task that waits; gives it back when there is none.
     pub(crate) fn hand(&self, work: T) -> Option<T> {
-        let Some(seat) = self.idle.borrow_mut().pop() else { return Some(work) };
+        let mut idle = self.idle.borrow_mut();
+        let seat = idle.pop();
+        self.fewest.set(self.fewest.get().min(idle.len()));
+        let Some(seat) = seat else { return Some(work) };
         *seat.work.borrow_mut() = Some(work);
         seat.wake();
         None
@@ -48,34 +51,46 @@ impl<T> Desk<T> {
 
     /// Waits for the next work; `None` = the task is not needed any more.
     pub(crate) async fn next(&self, seat: &Rc<Seat<T>>) -> Option<T> {
-        if self.closed.get() || self.idle.borrow().len() >= SEATS {
+        if self.closed.get() {
             return None;
         }
         self.idle.borrow_mut().push(seat.clone());
         poll_fn(|cx| {
             let work = seat.work.borrow_mut().take();
-            if work.is_some() || self.closed.get() {
+            if work.is_some() || seat.dismissed.get() {
                 return Poll::Ready(work);
             }
-            *seat.waker.borrow_mut() = Some(cx.waker().clone());
+            seat.waker.borrow_mut().get_or_insert_with(|| cx.waker().clone());
             Poll::Pending
         })
         .await
     }
 
+    /// Sends those away whom nobody needed since this was asked last: a burst is over.
+    pub(crate) fn sweep(&self) {
+        let mut idle = self.idle.borrow_mut();
+        // Who waits longest comes first, and is called last.
+        idle.drain(..self.fewest.get()).for_each(|seat| seat.dismiss());
+        self.fewest.set(idle.len());
+    }
+
     /// Sends all away who wait, and whoever comes.
     pub(crate) fn close(&self) {
         self.closed.set(true);
-        for seat in self.idle.borrow_mut().drain(..) {
-            seat.wake();
-        }
+        self.fewest.set(0);
+        self.idle.borrow_mut().drain(..).for_each(|seat| seat.dismiss());
     }
 }
 
 impl<T> Seat<T> {
+    fn dismiss(&self) {
+        self.dismissed.set(true);
+        self.wake();
+    }
+
     fn wake(&self) {
-        if let Some(waker) = self.waker.borrow_mut().take() {
-            waker.wake();
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
         }
     }
 }
@@ -124,15 +139,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_more_wait_than_there_are_seats() {
+    async fn those_whom_nobody_needs_are_sent_away() {
         let (desk, done) = (Rc::<Desk<u8>>::default(), Rc::default());
         let run = async {
-            let tasks: Vec<_> = (0..SEATS + 3).map(|_| task(&desk, &done, 'a', 0)).collect();
-            yield_now().await;
-            while tasks.iter().filter(|task| task.is_finished()).count() < 3 {
-                yield_now().await;
+            let tasks: Vec<_> = (0..10).map(|_| task(&desk, &done, 'a', 0)).collect();
+            let settled = async |waiting: usize| {
+                while desk.idle.borrow().len() != waiting || tasks.iter().filter(|task| !task.is_finished()).count() != waiting {
+                    yield_now().await;
+                }
+            };
+            settled(10).await;
+            // They came since it was swept last.
+            desk.sweep();
+            settled(10).await;
+            for needed in [3, 2] {
+                (0..needed).for_each(|_| assert_eq!(desk.hand(1), None));
+                settled(if needed == 3 { 10 } else { 3 }).await;
+                desk.sweep();
+                settled(needed).await;
             }
-            assert_eq!((0..).take_while(|_| desk.hand(1).is_none()).count(), SEATS);
+            desk.sweep();
+            settled(0).await;
+            assert_eq!(desk.hand(1), Some(1));
         };
         LocalSet::new().run_until(run).await;
     }

@@ -59,7 +59,7 @@ struct Common {
     /// Those that are open.
     open: Streams,
     /// Storage of those that have ended.
-    spare: RefCell<Vec<Storage>>,
+    spare: RefCell<Vec<(Storage, Box<Record>)>>,
 }
 
 /// What the streams of a connection have in common.
@@ -79,10 +79,12 @@ pub(crate) struct Party {
 }
 
 impl Party {
-    /// The newest snapshot's word on the workload; one that is gone stays as it was.
-    fn refreshed(&self) -> Self {
-        let newest = self.worker.shared.world.load().workloads.get(&*self.workload.key).cloned();
-        Self { workload: newest.unwrap_or_else(|| self.workload.clone()), ..self.clone() }
+    /// Takes the newest snapshot's word on the workload; one that is gone stays as it was.
+    fn refresh(self: &mut Rc<Self>) {
+        let world = self.worker.shared.world.load();
+        if let Some(newest) = world.workloads.get(&*self.workload.key).filter(|newest| !Arc::ptr_eq(newest, &self.workload)) {
+            *self = Rc::new(Self { workload: newest.clone(), ..(**self).clone() });
+        }
     }
 }
 
@@ -118,6 +120,7 @@ async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
     expired: impl Future<Output = ()>,
 ) {
     let telemetry = party.worker.shared.telemetry.clone();
+    let mut current = Rc::new(party.clone());
     let common = Rc::new(Common { credit, open: Streams::default(), spare: RefCell::default() });
     let closing = async {
         tokio::select! {
@@ -163,7 +166,8 @@ async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
         if let Some(entry) = &party.proxy {
             entry.request();
         }
-        let taken = Taken { request, respond, party: party.refreshed(), common: common.clone() };
+        current.refresh();
+        let taken = Taken { request, respond, party: current.clone(), common: common.clone() };
         if let Some(taken) = party.worker.streams.hand(taken) {
             party.worker.spawn(streams(party.worker.clone(), taken));
         }
@@ -189,7 +193,7 @@ async fn unbearable(Common { credit, open, .. }: &Common) -> Cut {
 pub(crate) struct Taken {
     request: Request<RecvStream>,
     respond: SendResponse<Bytes>,
-    party: Party,
+    party: Rc<Party>,
     common: Rc<Common>,
 }
 
@@ -222,19 +226,16 @@ async fn stream(taken: &mut Option<Taken>) {
     }
     let reader = if party.proxy.is_some() { Reader::Proxy } else { Reader::Application };
     let answer = Answer::http2(respond, parts.method == Method::HEAD, reader);
-    let Party { worker, workload, direction, peer, fixed, port, proxy } = party;
-    let mut call = Call::new(worker, workload, (direction, peer), body, answer);
-    let stored = common.spare.borrow_mut().pop();
-    let mut record = match stored {
-        Some(storage) => call.reuse(storage),
-        None => call.record(Protocol::Http2),
-    };
+    let Party { worker, workload, direction, peer, fixed, port, proxy } = &*party;
+    let (storage, record) = common.spare.borrow_mut().pop().unzip();
+    let mut call = Call::new(worker.clone(), workload.clone(), (*direction, peer.clone()), (body, answer), storage.unwrap_or_default());
+    let mut record = record.unwrap_or_else(|| Box::new(call.record(Protocol::Http2)));
     let asked = match asked(&mut parts, tunnel, proxy.is_some(), &mut call) {
         Ok(asked) => asked,
         Err(error) => return refuse(call, &error).await,
     };
-    call.port = asked.port.or(port);
-    call.fixed = fixed;
+    call.port = asked.port.or(*port);
+    call.fixed.clone_from(fixed);
     if call.is_grpc() {
         call.answer.speaks_grpc();
     }
@@ -261,7 +262,7 @@ async fn stream(taken: &mut Option<Taken>) {
     common.credit.ended();
     let mut spare = common.spare.borrow_mut();
     if spare.len() < SPARE {
-        spare.push(call.retire(record));
+        spare.push((call.retire(), record));
     }
 }
 

@@ -47,7 +47,7 @@ pub(crate) fn send(call: &Call, plan: &Plan) {
 
 #[derive(Debug)]
 struct Copy {
-    head: RequestHead,
+    head: Box<RequestHead>,
     wish: Wish,
     body: Bytes,
     backend: Arc<Backend>,

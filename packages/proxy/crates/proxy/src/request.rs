@@ -68,7 +68,7 @@ fn answer_redirect(call: &mut Call, outcome: &mut Outcome<'_>) -> Result<(), Fau
 }
 
 fn note(call: &Call, outcome: &mut Outcome<'_>) {
-    let RequestHead { method, authority, path, .. } = &call.head;
+    let RequestHead { method, authority, path, .. } = &*call.head;
     outcome.protocol = protocol(call);
     outcome.method.clone_from(method);
     outcome.authority.push_str(authority);

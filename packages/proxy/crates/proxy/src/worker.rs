@@ -60,6 +60,7 @@ async fn sweep(worker: Rc<Worker>) {
             _ = sweeps.tick() => {
                 worker.pool.sweep(Instant::now());
                 worker.connections.sweep();
+                worker.streams.sweep();
             }
             Ok(()) = short.changed() => worker.pool.give_way(),
         }
