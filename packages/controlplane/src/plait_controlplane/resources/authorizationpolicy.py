@@ -4,9 +4,9 @@ import ipaddress
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
-from plait_controlplane.resources.fields import Label, Model, ObjectName, Port, Resource
+from plait_controlplane.resources.fields import Label, Model, ObjectName, Port, Resource, rule
 
 _IDENTITY = re.compile(r"^spiffe://[a-z0-9._-]+/ns/[A-Za-z0-9._-]+/sa/[A-Za-z0-9._-]+$")
 
@@ -95,6 +95,13 @@ class Rule(Model):
 
 class AuthorizationPolicySpec(Model):
     """spec. Without targetRefs and selector it covers its namespace."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rule(
+            "!has(self.targetRefs) || size(self.targetRefs) == 0 || !has(self.selector) || size(self.selector) == 0",
+            "write targetRefs or selector, not both",
+        )
+    )
 
     target_refs: list[ObjectName] = Field(default_factory=list)
     selector: dict[str, str] = Field(default_factory=dict)

@@ -4,13 +4,23 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 _DURATION = re.compile(r"^(?:(\d{1,5})h)?(?:(\d{1,5})m)?(?:(\d{1,5})s)?(?:(\d{1,5})ms)?$")
 _LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
 _TOKEN = re.compile(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}\Z")
 _SUBDOMAIN = re.compile(r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")
+
+
+def text(pattern: str, longest: int = 253) -> WithJsonSchema:
+    """What the API server is told of a string, for the CustomResourceDefinition."""
+    return WithJsonSchema({"type": "string", "pattern": pattern, "maxLength": longest})
+
+
+def rule(cel: str, message: str) -> dict[str, Any]:
+    """What the API server checks of an object where one field restricts another: for `json_schema_extra`."""
+    return {"x-kubernetes-validations": [{"rule": cel, "message": message}]}
 
 
 class Model(BaseModel):
@@ -47,7 +57,7 @@ def _port(value: int) -> int:
     return value
 
 
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Duration = Annotated[timedelta, BeforeValidator(_duration), text("^([0-9]{1,5}(h|m|s|ms)){1,4}$", 24)]
 """A GEP-2257 duration: "250ms", "1m30s"."""
 
 
@@ -60,9 +70,9 @@ def _longer_than_nothing(value: timedelta) -> timedelta:
 Span = Annotated[Duration, AfterValidator(_longer_than_nothing)]
 """A duration that is not zero."""
 
-Label = Annotated[str, AfterValidator(_label)]
-Name = Annotated[str, AfterValidator(_subdomain)]
-Port = Annotated[int, AfterValidator(_port)]
+Label = Annotated[str, AfterValidator(_label), text(_LABEL.pattern, 63)]
+Name = Annotated[str, AfterValidator(_subdomain), text(_SUBDOMAIN.pattern)]
+Port = Annotated[int, AfterValidator(_port), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 65535})]
 
 
 def _header_name(value: str) -> str:
@@ -71,7 +81,7 @@ def _header_name(value: str) -> str:
     return value
 
 
-HeaderName = Annotated[str, AfterValidator(_header_name)]
+HeaderName = Annotated[str, AfterValidator(_header_name), text("^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}$", 256)]
 
 
 class Metadata(Model):

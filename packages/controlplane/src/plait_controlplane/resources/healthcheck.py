@@ -4,9 +4,9 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
-from plait_controlplane.resources.fields import Model, Span
+from plait_controlplane.resources.fields import Model, Span, rule
 
 PROBES = ("http", "grpc", "tcp")
 """What a check may ask: one of these fields."""
@@ -72,6 +72,13 @@ class TcpCheck(Model):
 
 class HealthCheck(Model):
     """spec.healthCheck: `{}` has every default."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rule(
+            "[has(self.http), has(self.grpc), has(self.tcp)].filter(x, x).size() <= 1",
+            "write at most one of http, grpc and tcp",
+        )
+    )
 
     interval: Annotated[Span, AfterValidator(_long_enough)] | None = None
     timeout: Span | None = None

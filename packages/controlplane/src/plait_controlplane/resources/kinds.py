@@ -48,6 +48,14 @@ NEIGHBOURS = {"UDPRoute"}
 MOST_EDITS = 2
 
 
+def plural(kind: str) -> str:
+    """As the API server has it in its paths: "AuthorizationPolicy" -> "authorizationpolicies"."""
+    lower = kind.lower()
+    if lower.endswith("y"):
+        return f"{lower[:-1]}ies"
+    return f"{lower}es" if lower.endswith("sh") else f"{lower}s"
+
+
 def meant(version: str, kind: str) -> tuple[str, str] | None:
     """apiVersion and kind that were meant; None when it is somebody else's kind. Of a planned kind it is that kind."""
     if (version, kind) in KINDS:

@@ -4,9 +4,9 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
-from plait_controlplane.resources.fields import Duration, Model, Resource
+from plait_controlplane.resources.fields import Duration, Model, Resource, rule
 
 
 def _trust_domain(value: str) -> str:
@@ -84,6 +84,10 @@ class MeshSpec(Model):
 
 class Mesh(Resource):
     """What is true in the whole mesh."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rule("self.metadata.name == 'default'", 'there is one Mesh and its name is "default"')
+    )
 
     kind: Literal["Mesh"]
     spec: MeshSpec = MeshSpec()

@@ -4,9 +4,9 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
-from plait_controlplane.resources.fields import Duration, HeaderName, Model, ObjectName, Resource, Span
+from plait_controlplane.resources.fields import Duration, HeaderName, Model, ObjectName, Resource, Span, rule
 from plait_controlplane.resources.healthcheck import HealthCheck, Percent
 
 Status = Annotated[int, Field(ge=400, le=599)]
@@ -38,6 +38,13 @@ class Empty(Model):
 class HashOn(Model):
     """spec.loadBalancer.hashOn: exactly one of these."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rule(
+            "[has(self.header), has(self.cookie), has(self.address), has(self.identity)].filter(x, x).size() == 1",
+            "write exactly one of header, cookie, address and identity",
+        )
+    )
+
     header: HeaderName | None = None
     cookie: CookieName | None = None
     address: Empty | None = None
@@ -64,6 +71,13 @@ class ZoneAware(Model):
 
 class LoadBalancer(Model):
     """spec.loadBalancer."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rule(
+            "!has(self.hashOn) || !has(self.algorithm) || self.algorithm in ['RingHash', 'Maglev']",
+            "hashOn has an effect with the algorithms RingHash and Maglev alone",
+        )
+    )
 
     algorithm: Literal["PeakEWMA", "LeastRequest", "RoundRobin", "Random", "RingHash", "Maglev"] | None = None
     hash_on: HashOn | None = None
@@ -165,6 +179,10 @@ class SessionHeader(Model):
 
 class SessionAffinity(Model):
     """spec.sessionAffinity: exactly one of these."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rule("has(self.cookie) != has(self.header)", "write exactly one of cookie and header")
+    )
 
     cookie: SessionCookie | None = None
     header: SessionHeader | None = None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from plait_controlplane.apiserver import ApiError, ApiServer
 from plait_controlplane.resources.fields import Resource
-from plait_controlplane.resources.kinds import CLUSTER_SCOPED, CORE, GATEWAY, KINDS, PLAIT
+from plait_controlplane.resources.kinds import CLUSTER_SCOPED, CORE, GATEWAY, KINDS, PLAIT, plural
 
 OLDER = {"TCPRoute": ("v1alpha2",), "TLSRoute": ("v1alpha3", "v1alpha2")}
 """Versions in which a cluster may have a route before the standard channel had it; our fields are the same in all."""
@@ -59,14 +59,6 @@ def watched() -> list[Kind]:
             group, version = api_version.split("/")
             found.append(Kind(name, group, (version, *OLDER.get(name, ())), plural(name), model))
     return found
-
-
-def plural(kind: str) -> str:
-    """ "AuthorizationPolicy" -> "authorizationpolicies"."""
-    lower = kind.lower()
-    if lower.endswith("y"):
-        return f"{lower[:-1]}ies"
-    return f"{lower}es" if lower.endswith("sh") else f"{lower}s"
 
 
 async def find(api: ApiServer, kinds: Iterable[Kind]) -> dict[str, str]:
