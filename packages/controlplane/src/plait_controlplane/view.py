@@ -2,11 +2,14 @@
 
 import time
 
+from plait_sdk.contracts import resource_pb2
+
 from plait_controlplane.api.answers import (
     BindAnswer,
     JoinTokenAnswer,
     MeshAnswer,
     ObjectAnswer,
+    PluginAnswer,
     PortAnswer,
     ProxyAnswer,
     RejectionAnswer,
@@ -20,6 +23,7 @@ from plait_controlplane.identity.internal import Away
 from plait_controlplane.identity.proof import Refused
 from plait_controlplane.interest.wanted import whole
 from plait_controlplane.status.objects import objects
+from plait_controlplane.status.plugins import judged
 from plait_controlplane.translate.names import full_name
 
 
@@ -47,7 +51,10 @@ class LiveView:
 
     def objects(self) -> list[ObjectAnswer]:
         """Every object, in force or refused."""
-        return [ObjectAnswer.model_validate(entry) for entry in objects(self._control.settled.verdicts)]
+        control, plugin = self._control, resource_pb2.RESOURCE_KIND_PLUGIN
+        versions = {name: one.version for (kind, name), one in control.publication.resources.items() if kind == plugin}
+        verdicts = judged(control.settled.verdicts, control.proxies.all(), versions)
+        return [ObjectAnswer.model_validate(entry) for entry in objects(verdicts)]
 
     def proxies(self) -> list[ProxyAnswer]:
         """Every connected proxy. Current: nothing is on its way to it, and it was told of the generation in force."""
@@ -61,6 +68,10 @@ class LiveView:
                 connected_unix=state.connected_unix,
                 version=state.version,
                 rejections=[RejectionAnswer(**vars(one)) for one in state.rejections.values()],
+                plugins=[
+                    PluginAnswer(name=one.name, state=one.state, reason=one.reason, earlier_serves=one.earlier_serves)
+                    for one in state.plugins
+                ],
             )
             for state in self._control.proxies.all()
         ]

@@ -7,7 +7,7 @@ from plait_controlplane.lint import offline
 from plait_controlplane.resources.reader import read
 from plait_controlplane.resources.world import world_of
 from plait_controlplane.status.proxies import Proxies
-from plait_sdk.contracts import discovery_pb2
+from plait_sdk.contracts import discovery_pb2, plugin_pb2
 
 WORLD = """
 {apiVersion: plait.dev/v1alpha1, kind: Mesh, metadata: {name: default}, spec: {trustDomain: shop.example}}
@@ -84,3 +84,14 @@ def test_what_was_left_is_taken_away(subscription: Subscription, publication: Pu
     changes = told(subscription, publication)
     assert "shop/stock" in {key.name for key in changes.removals}
     assert not changes.known
+
+
+def test_what_became_of_plugins_is_kept_as_said_last(subscription: Subscription) -> None:
+    report = plugin_pb2.PluginReport(
+        name="shop/p", version=b"1", state=plugin_pb2.PLUGIN_STATE_FAILED, reason="x" * 9000
+    )
+    for reports in ([report, plugin_pb2.PluginReport(name="shop/q")], []):
+        message = plugin_pb2.PluginReports(plugins=reports)
+        subscription.receive(discovery_pb2.WatchRequest(plugins=message))
+        found = [(one.name, one.state, len(one.reason)) for one in subscription.status.plugins]
+        assert found == ([("shop/p", "Failed", 4096)] if reports else [])

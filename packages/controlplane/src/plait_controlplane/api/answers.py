@@ -65,6 +65,15 @@ class RejectionAnswer(BaseModel):
     generation: int
 
 
+class PluginAnswer(BaseModel):
+    """A Plugin beside one proxy. `state`: Loading, Live, Failed; `reason` is what its code said last."""
+
+    name: str
+    state: str
+    reason: str
+    earlier_serves: bool
+
+
 class ProxyAnswer(BaseModel):
     """One entry of GET /v1/proxies. `current`: it serves the last generation that concerns it."""
 
@@ -75,6 +84,7 @@ class ProxyAnswer(BaseModel):
     connected_unix: float
     version: str
     rejections: list[RejectionAnswer]
+    plugins: list[PluginAnswer] = Field(default_factory=list)
 
 
 class PortAnswer(BaseModel):

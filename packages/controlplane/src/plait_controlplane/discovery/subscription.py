@@ -6,16 +6,25 @@ it is still in force.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Literal
 
-from plait_sdk.contracts import discovery_pb2, resource_pb2
+from plait_sdk.contracts import discovery_pb2, plugin_pb2, resource_pb2
 
 from plait_controlplane.interest.publication import Key, Publication
 from plait_controlplane.interest.wanted import wanted
-from plait_controlplane.status.proxies import ProxyState, Rejection
+from plait_controlplane.status.proxies import PluginState, ProxyState, Rejection
 
 # A proxy that calls more destinations than this within an hour is no sidecar but a crawler or a bug.
 DESTINATIONS = 10_000
 LONGEST_DESTINATION = 512
+# A node of a cluster has some hundred workloads, and each of them a handful of plugins.
+PLUGINS = 10_000
+LONGEST_REASON = 4096
+STATES: dict[int, Literal["Loading", "Live", "Failed"]] = {
+    plugin_pb2.PLUGIN_STATE_LOADING: "Loading",
+    plugin_pb2.PLUGIN_STATE_LIVE: "Live",
+    plugin_pb2.PLUGIN_STATE_FAILED: "Failed",
+}
 CHANGE_SET_TAG = bytes([discovery_pb2.WatchResponse.CHANGE_SET_FIELD_NUMBER << 3 | 2])
 
 
@@ -77,6 +86,8 @@ class Subscription:
                 self._ack(request.ack)
             case "nack":
                 self._nack(request.nack)
+            case "plugins":
+                self._plugins(request.plugins)
             case "hello":
                 raise ProtocolError("Hello comes once, first")
             case None:
@@ -160,6 +171,15 @@ class Subscription:
         pending = self._answered(nack.nonce)
         self._refused = (pending.generation, frozenset(self._destinations))
         self.status.rejections["", ""] = Rejection("", "", "", nack.reason, pending.generation)
+
+    def _plugins(self, reports: plugin_pb2.PluginReports) -> None:
+        if len(reports.plugins) > PLUGINS:
+            raise ProtocolError(f"more than {PLUGINS} plugins")
+        self.status.plugins = tuple(
+            PluginState(one.name, one.version, state, one.reason[-LONGEST_REASON:], one.earlier_serves)
+            for one in reports.plugins
+            if (state := STATES.get(one.state)) is not None
+        )
 
     def _answered(self, nonce: int) -> _Pending:
         pending, self._pending = self._pending, None

@@ -37,6 +37,8 @@ class Publication:
     """By the Service that they shape."""
     policies: Mapping[str, tuple[Key, ...]]
     """By workload."""
+    plugins: Mapping[str, tuple[Key, ...]]
+    """By workload."""
     identities: Mapping[str, str]
     """The SPIFFE ID of each workload."""
     addresses: Mapping[str, str]
@@ -59,6 +61,7 @@ def publish(generation: int, resources: Mapping[Key, resource_pb2.Resource]) -> 
     """Serialises each resource once and builds the indexes."""
     routes: dict[str, list[RouteNeed]] = {}
     policies: dict[str, tuple[Key, ...]] = {}
+    plugins: dict[str, tuple[Key, ...]] = {}
     identities: dict[str, str] = {}
     addresses: dict[str, str] = {}
     mesh = resources[resource_pb2.RESOURCE_KIND_MESH, "default"]
@@ -75,6 +78,8 @@ def publish(generation: int, resources: Mapping[Key, resource_pb2.Resource]) -> 
         elif one.kind == resource_pb2.RESOURCE_KIND_WORKLOAD:
             workload = workload_pb2.Workload.FromString(one.body)
             policies[one.name] = tuple((resource_pb2.RESOURCE_KIND_POLICY, ref.name) for ref in workload.policies)
+            names = [*(one.name for one in workload.inbound_plugins), *(one.name for one in workload.outbound_plugins)]
+            plugins[one.name] = tuple((resource_pb2.RESOURCE_KIND_PLUGIN, name) for name in names)
             identities[one.name] = f"spiffe://{trust_domain}/ns/{workload.namespace}/sa/{workload.service_account}"
     return Publication(
         generation=generation,
@@ -83,6 +88,7 @@ def publish(generation: int, resources: Mapping[Key, resource_pb2.Resource]) -> 
         order={key: index for index, key in enumerate(resources)},
         routes={service: tuple(needs) for service, needs in routes.items()},
         policies=policies,
+        plugins=plugins,
         identities=identities,
         addresses=addresses,
     )

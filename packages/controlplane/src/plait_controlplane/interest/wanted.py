@@ -1,4 +1,4 @@
-"""What one proxy must know: its workloads with their policies, and the destinations that it asked for. Pure."""
+"""What one proxy must know: its workloads with their policies and plugins, and what it asked for. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -28,6 +28,7 @@ def wanted(publication: Publication, workloads: Iterable[str], destinations: Ite
         namespaces.add(workload.partition("/")[0])
         keys.add((resource_pb2.RESOURCE_KIND_WORKLOAD, workload))
         keys.update(publication.policies.get(workload, ()))
+        keys.update(publication.plugins.get(workload, ()))
     known, unknown = set(), set()
     for destination in destinations:
         found = _found(publication, destination)

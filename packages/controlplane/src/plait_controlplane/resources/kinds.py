@@ -10,6 +10,7 @@ from plait_controlplane.resources import (
     grpcroute,
     httproute,
     mesh,
+    plugin,
     service,
     streamroute,
     trafficpolicy,
@@ -33,10 +34,11 @@ KINDS: dict[tuple[str, str], type[Resource]] = {
     (PLAIT, "Workload"): workload.Workload,
     (PLAIT, "AuthorizationPolicy"): authorizationpolicy.AuthorizationPolicy,
     (PLAIT, "TrafficPolicy"): trafficpolicy.TrafficPolicy,
+    (PLAIT, "Plugin"): plugin.Plugin,
 }
 """Every kind that is read, by apiVersion and kind."""
 
-PLANNED = {"AuthenticationPolicy", "ExternalService", "Plugin"}
+PLANNED = {"AuthenticationPolicy", "ExternalService"}
 """Kinds of our own that no proxy honours yet: refused, never ignored."""
 
 CLUSTER_SCOPED = {"Mesh"}

@@ -6,6 +6,7 @@ In memory alone: a proxy that reconnects says it again.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,21 @@ class Rejection:
     path: str
     reason: str
     generation: int
+
+
+@dataclass(frozen=True)
+class PluginState:
+    """What became of a Plugin beside one proxy."""
+
+    name: str
+    """ "namespace/name" of the Plugin."""
+    version: bytes
+    """Of the resource that this is said of."""
+    state: Literal["Loading", "Live", "Failed"]
+    reason: str
+    """Of a failure: what the plugin's code said last."""
+    earlier_serves: bool
+    """Whether a version before this one goes on serving."""
 
 
 @dataclass
@@ -32,6 +48,8 @@ class ProxyState:
     settled: bool = False
     """Whether nothing is on its way and the last answer was no nack."""
     rejections: dict[tuple[str, str], Rejection] = field(default_factory=dict)
+    plugins: tuple[PluginState, ...] = ()
+    """As the proxy said last."""
 
 
 class Proxies:

@@ -9,6 +9,7 @@ from plait_controlplane.resources.authorizationpolicy import AuthorizationPolicy
 from plait_controlplane.resources.grpcroute import GRPCRoute
 from plait_controlplane.resources.httproute import HTTPRoute
 from plait_controlplane.resources.mesh import Mesh, MeshSpec
+from plait_controlplane.resources.plugin import Plugin
 from plait_controlplane.resources.problem import Problem
 from plait_controlplane.resources.service import Service
 from plait_controlplane.resources.streamroute import TCPRoute, TLSRoute
@@ -21,6 +22,7 @@ from plait_controlplane.translate.direct import own_addresses, translate_direct
 from plait_controlplane.translate.grpcroute import check_grpc_route, translate_grpc_route
 from plait_controlplane.translate.mesh import check_mesh, translate_mesh
 from plait_controlplane.translate.names import full_name, resource
+from plait_controlplane.translate.plugin import attach, check_plugin, order, translate_plugin
 from plait_controlplane.translate.policy import check_policy, translate_policy
 from plait_controlplane.translate.route import check_route, translate_route
 from plait_controlplane.translate.service import check_service, translate_endpoints, translate_service
@@ -63,9 +65,13 @@ def translate(world: World, listeners: Mapping[str, Listeners]) -> Translation:
     for _, policy in world.kind(AuthorizationPolicy):
         found.append(resource(kind.RESOURCE_KIND_POLICY, full_name(policy.metadata), translate_policy(policy)))
     own = own_addresses(world.workloads)
+    plugins = order(world)
+    for plugin in plugins.plugins:
+        found.append(resource(kind.RESOURCE_KIND_PLUGIN, full_name(plugin.metadata), translate_plugin(plugin)))
     for workload in world.workloads:
         name = full_name(workload.metadata)
         served = translate_workload(world, workload, listeners[name], traffic)
+        attach(world, plugins, workload, served)
         found.append(resource(kind.RESOURCE_KIND_WORKLOAD, name, served))
         if workload.spec.address in own:
             direct = translate_direct(spec, workload, served, inbound[name])
@@ -86,7 +92,7 @@ def _route(world: World, route: Route, traffic: list[TrafficPolicy], won: Winner
 def check(world: World) -> list[Problem]:
     """What is wrong with objects that are right each for itself."""
     found: list[Problem] = []
-    won = winners(world)
+    won, plugins = winners(world), order(world)
     for stored in world.objects.values():
         match stored.resource:
             case Mesh() as mesh:
@@ -103,6 +109,8 @@ def check(world: World) -> list[Problem]:
                 found.extend(check_stream_route(world, stored, route, won))
             case AuthorizationPolicy() as policy:
                 found.extend(check_policy(world, stored, policy))
+            case Plugin() as plugin:
+                found.extend(check_plugin(world, stored, plugin, plugins))
             case TrafficPolicy() as policy:
                 found.extend(check_traffic(world, stored, policy))
                 found.extend(check_backend(stored, policy))

@@ -45,6 +45,8 @@ fn workload(policies: Vec<Option<Policy>>) -> Workload {
         policies: policies.into_iter().map(binding).collect(),
         redirected: false,
         policy_epoch: 7,
+        arrivals: Default::default(),
+        calls: Default::default(),
     }
 }
 

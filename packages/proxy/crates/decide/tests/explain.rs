@@ -44,6 +44,8 @@ fn workload(account: &str, policies: &[Arc<Policy>]) -> Arc<Workload> {
         policies: policies.iter().map(bound).collect(),
         redirected: false,
         policy_epoch: 1,
+        arrivals: Default::default(),
+        calls: Default::default(),
     })
 }
 
@@ -132,6 +134,7 @@ fn shop(rules: Vec<Arc<Rule>>, policies: Vec<Policy>) -> Snapshot {
         .collect(),
         unknown: [DestinationKey::from_contract("www.example.com")].into_iter().collect(),
         backends: [backend("reviews", 80), backend("ledger", 7000)].into_iter().collect(),
+        plugins: Default::default(),
     }
 }
 

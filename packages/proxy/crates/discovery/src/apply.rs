@@ -120,6 +120,7 @@ impl Resources {
             destinations: self.joined.destinations.clone(),
             unknown: self.unknown.iter().map(|key| DestinationKey::from_contract(key)).collect(),
             backends: self.joined.backends.clone(),
+            plugins: self.held.plugins.clone(),
         }
     }
 
@@ -207,6 +208,7 @@ impl Resources {
             }
             Ok(ResourceKind::Route) => self.held.put_route(name, convert::route(read(&body)?)?, touched),
             Ok(ResourceKind::Policy) => self.held.put_policy(name, convert::policy(read(&body)?)?, &body, touched),
+            Ok(ResourceKind::Plugin) => self.held.put_plugin(convert::plugin(&name, &version, read(&body)?)?, touched),
             Ok(ResourceKind::Direct) => self.held.put_direct(name, convert::direct(read(&body)?)?, touched),
             Ok(ResourceKind::Unspecified) | Err(_) => return Err(Refused::new("kind", format_args!("unknown kind {kind}"))),
         }
@@ -222,6 +224,7 @@ impl Resources {
             Ok(ResourceKind::Endpoints) => self.held.take_endpoints(&name, touched),
             Ok(ResourceKind::Route) => self.held.take_route(&name, touched),
             Ok(ResourceKind::Policy) => self.held.take_policy(&name, touched),
+            Ok(ResourceKind::Plugin) => self.held.take_plugin(&name, touched),
             Ok(ResourceKind::Direct) => self.held.take_direct(&name, touched),
             // There is always a Mesh; of kinds that this build does not know it holds nothing.
             Ok(ResourceKind::Mesh | ResourceKind::Unspecified) | Err(_) => return,

@@ -12,11 +12,11 @@ use std::{
 };
 
 use hyper_util::rt::TokioIo;
-use plait_model::{Demand, DestinationKey, World};
+use plait_model::{Demand, DestinationKey, PluginReport, World};
 use plait_wire::{ChangeSet, WatchRequest, WatchResponse, discovery_client::DiscoveryClient};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{sleep, sleep_until, timeout},
 };
 use tonic::{
@@ -71,6 +71,7 @@ pub struct Client {
     session: Session,
     world: Arc<World>,
     demands: mpsc::UnboundedReceiver<Demand>,
+    reports: watch::Receiver<Vec<PluginReport>>,
     connect: Connect,
     tell: Box<dyn FnMut(Event) + Send>,
     /// Of the stream that lives. Unbounded: each destination is asked for once, and their number is limited.
@@ -96,7 +97,8 @@ impl Client {
         tell: impl FnMut(Event) + Send + 'static,
     ) -> Self {
         let session = Session::new(proxy, resources, now());
-        Self { session, world, demands, connect, tell: Box::new(tell), outbound: None }
+        let reports = world.reports();
+        Self { session, world, demands, reports, connect, tell: Box::new(tell), outbound: None }
     }
 
     /// Never returns; may be dropped at any time.
@@ -157,6 +159,10 @@ impl Client {
         // In the stream before it is opened: the server's first word is an answer to it.
         let _ = outbound.send(self.session.begin(now()));
         self.outbound = Some(outbound);
+        if !self.reports.borrow().is_empty() {
+            // A control plane that came back knows nothing of them.
+            self.reports.mark_changed();
+        }
         let mut client = DiscoveryClient::new(channel).max_decoding_message_size(LONGEST_MESSAGE);
         let watch = client.watch(Requests(requests));
         match self.meanwhile(watch).await {
@@ -180,6 +186,8 @@ impl Client {
                     let keys: Vec<DestinationKey> = demands.drain(..).map(|Demand(key)| key).collect();
                     self.session.demand(&keys, now())
                 }
+                // Never closed, as the demands. Without a stream they wait for the next.
+                Ok(()) = self.reports.changed(), if self.outbound.is_some() => vec![Session::report(&self.reports.borrow_and_update())],
                 () = sleep_until(wake.into()) => self.session.tick(now()),
             };
             self.perform(actions)?;

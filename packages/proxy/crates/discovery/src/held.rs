@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use plait_model::{DestinationKey, Direct, Mesh, Policy, Rule};
+use plait_model::{DestinationKey, Direct, Mesh, Plugin, Policy, Rule};
 
 use crate::convert;
 
@@ -25,6 +25,7 @@ pub(crate) struct Held {
     directs: BTreeMap<String, Arc<Direct>>,
     /// Services by the addresses at which they are called.
     addresses: BTreeMap<String, String>,
+    pub(crate) plugins: BTreeMap<Arc<str>, Arc<Plugin>>,
     /// Names of the routes that bind a Service.
     bound: BTreeMap<String, BTreeSet<String>>,
 }
@@ -35,6 +36,7 @@ pub(crate) struct Touched {
     pub(crate) mesh: bool,
     pub(crate) workloads: BTreeSet<String>,
     pub(crate) policies: BTreeSet<String>,
+    pub(crate) plugins: BTreeSet<Arc<str>>,
     /// Services whose backends are to be joined anew.
     pub(crate) backends: BTreeSet<String>,
     /// Services as their callers see them, by name; and addresses that may stand for something else now.
@@ -147,6 +149,16 @@ impl Held {
     pub(crate) fn take_policy(&mut self, name: &str, touched: &mut Touched) {
         touched.policies.insert(name.to_owned());
         self.policies.remove(name);
+    }
+
+    pub(crate) fn put_plugin(&mut self, plugin: Plugin, touched: &mut Touched) {
+        touched.plugins.insert(plugin.name.clone());
+        self.plugins.insert(plugin.name.clone(), Arc::new(plugin));
+    }
+
+    pub(crate) fn take_plugin(&mut self, name: &str, touched: &mut Touched) {
+        touched.plugins.insert(name.into());
+        self.plugins.remove(name);
     }
 
     pub(crate) fn policy(&self, name: &str) -> Option<Arc<Policy>> {

@@ -7,8 +7,8 @@ use std::{
 };
 
 use plait_model::{
-    Backend, CallTraffic, Destination, DestinationKey, DestinationPort, Direct, Filters, HashTable, Map, ObjectRef, PolicyBinding,
-    RouteKind, RouteTable, Rule, Sessions, SpiffeId, WeightedBackend, Workload, Zones,
+    Backend, CallChains, CallScope, CallTraffic, Destination, DestinationKey, DestinationPort, Direct, Filters, HashTable, Map, ObjectRef,
+    PolicyBinding, PortChains, RouteKind, RouteTable, Rule, Sessions, SpiffeId, WeightedBackend, Workload, Zones,
 };
 
 use crate::{
@@ -31,7 +31,8 @@ impl Joined {
     pub(crate) fn rejoin(&mut self, held: &Held, known: &BTreeSet<String>, touched: &Touched) {
         for (name, workload) in &held.workloads {
             let judged_anew = || workload.policies.iter().any(|(policy, _)| touched.policies.contains(policy));
-            if touched.mesh || touched.workloads.contains(name) || judged_anew() {
+            let passed_anew = || workload.plugins().any(|plugin| touched.plugins.contains(plugin));
+            if touched.mesh || touched.workloads.contains(name) || judged_anew() || passed_anew() {
                 match join_workload(held, workload, self.workloads.get(name.as_str())) {
                     Some(joined) => drop(self.workloads.insert(name.as_str().into(), Arc::new(joined))),
                     None => drop(self.workloads.remove(name.as_str())),
@@ -192,5 +193,19 @@ fn join_workload(held: &Held, content: &convert::Workload, before: Option<&Arc<W
         zone: content.zone.as_str().into(),
         policies: content.policies.iter().map(binding).collect(),
         policy_epoch: held.epoch(&content.policies),
+        arrivals: arrivals(held, content, before),
+        calls: calls(held, content, before),
     })
+}
+
+fn arrivals(held: &Held, content: &convert::Workload, before: Option<&Arc<Workload>>) -> PortChains {
+    let plugin = |named: &convert::Named<u16>| (named.name.clone(), held.plugins.get(&named.name).cloned(), named.what.clone());
+    let plugins: Vec<_> = content.inbound_plugins.iter().map(plugin).collect();
+    PortChains::new(&plugins, before.map(|before| &before.arrivals))
+}
+
+fn calls(held: &Held, content: &convert::Workload, before: Option<&Arc<Workload>>) -> CallChains {
+    let plugin = |named: &convert::Named<CallScope>| (named.name.clone(), held.plugins.get(&named.name).cloned(), named.what.clone());
+    let plugins: Vec<_> = content.outbound_plugins.iter().map(plugin).collect();
+    CallChains::new(&plugins, before.map(|before| &before.calls))
 }

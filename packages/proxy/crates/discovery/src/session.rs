@@ -7,9 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use plait_model::{DestinationKey, Snapshot};
+use plait_model::{DestinationKey, PluginReport, PluginStage, Snapshot};
 use plait_wire::{
-    Ack, ChangeSet, Hello, Nack, Rejection, ResourceKey, Subscribe, Unsubscribe, WatchRequest, WatchResponse, watch_request, watch_response,
+    Ack, ChangeSet, Hello, Nack, PluginReports, PluginState, Rejection, ResourceKey, Subscribe, Unsubscribe, WatchRequest, WatchResponse,
+    watch_request, watch_response,
 };
 
 use crate::{
@@ -103,6 +104,12 @@ impl Session {
             // Of a newer protocol: it shows that the control plane lives.
             None => Vec::new(),
         }
+    }
+
+    /// What became of the plugins: told as a whole.
+    pub(crate) fn report(plugins: &[PluginReport]) -> Action {
+        let plugins = plugins.iter().map(plugin_report).collect();
+        Action::Send(request(watch_request::Message::Plugins(PluginReports { plugins })))
     }
 
     /// Requests wait for these destinations.
@@ -208,6 +215,22 @@ fn rejection(rejected: &Rejected) -> Rejection {
         resource: Some(ResourceKey { kind: *kind, name: name.clone() }),
         path: refused.path.clone(),
         reason: refused.reason.clone(),
+    }
+}
+
+fn plugin_report(report: &PluginReport) -> plait_wire::PluginReport {
+    let PluginReport { name, revision, stage, earlier_serves } = report;
+    let (state, reason) = match stage {
+        PluginStage::Loading => (PluginState::Loading, ""),
+        PluginStage::Live => (PluginState::Live, ""),
+        PluginStage::Failed(reason) => (PluginState::Failed, &**reason),
+    };
+    plait_wire::PluginReport {
+        name: name.to_string(),
+        version: revision.to_vec(),
+        state: state.into(),
+        reason: reason.to_owned(),
+        earlier_serves: *earlier_serves,
     }
 }
 

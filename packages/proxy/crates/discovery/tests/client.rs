@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use fake::{Fake, Watch};
 use plait_discovery::{Client, Event, Proxy, Resources};
-use plait_model::{DestinationKey, Lookup, World};
+use plait_model::{DestinationKey, Lookup, PluginReport, PluginStage, World};
 use plait_wire::{self as wire, watch_request::Message as Said, watch_response::Message as Says};
 use prost::Message;
 use tokio::sync::mpsc;
@@ -214,4 +214,25 @@ async fn a_stream_lives_as_long_as_heartbeats_come() {
         running.generation(generation).await;
     }
     assert_eq!(running.world.load().backends.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_became_of_plugins_is_told_and_told_again_to_a_control_plane_that_came_back() {
+    let (mut fake, running, mut watch) = followed().await;
+    let stage = PluginStage::Failed("ImportError: no".into());
+    running.world.report(vec![PluginReport { name: "shop/a".into(), revision: (*b"1").into(), stage, earlier_serves: true }]);
+    let expected = wire::PluginReport {
+        name: "shop/a".into(),
+        version: b"1".to_vec(),
+        state: wire::PluginState::Failed.into(),
+        reason: "ImportError: no".into(),
+        earlier_serves: true,
+    };
+    assert_eq!(watch.hears().await, Said::Plugins(wire::PluginReports { plugins: vec![expected.clone()] }));
+    watch.ends(tonic::Status::unavailable("away"));
+    let mut watch = fake.accept().await;
+    hello(&mut watch).await;
+    assert_eq!(watch.hears().await, Said::Plugins(wire::PluginReports { plugins: vec![expected] }));
+    running.world.report(Vec::new());
+    assert_eq!(watch.hears().await, Said::Plugins(wire::PluginReports::default()));
 }

@@ -1,12 +1,13 @@
 //! Where the two lines meet: the current [`Snapshot`] behind one atomic, and the questions that the data path asks discovery.
-//! `discovery` publishes, `proxy` loads and waits. Must not know how a snapshot is made.
+//! `discovery` publishes, `proxy` loads and waits; what became of plugins is said here for `discovery` to tell. Must not know how a snapshot is
+//! made.
 
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::{mpsc, watch};
 
-use crate::{Destination, DestinationKey, Snapshot};
+use crate::{Destination, DestinationKey, PluginReport, Snapshot};
 
 /// A destination that was dialled and is not in the snapshot yet.
 #[derive(Debug)]
@@ -32,6 +33,7 @@ pub struct World {
     snapshot: ArcSwap<Snapshot>,
     changed: watch::Sender<u64>,
     demands: mpsc::UnboundedSender<Demand>,
+    reports: watch::Sender<Vec<PluginReport>>,
 }
 
 impl World {
@@ -39,7 +41,8 @@ impl World {
     pub fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<Demand>) {
         let (demands, receiver) = mpsc::unbounded_channel();
         let (changed, _) = watch::channel(0);
-        (Arc::new(Self { snapshot: ArcSwap::from_pointee(Snapshot::default()), changed, demands }), receiver)
+        let reports = watch::Sender::default();
+        (Arc::new(Self { snapshot: ArcSwap::from_pointee(Snapshot::default()), changed, demands, reports }), receiver)
     }
 
     /// The current snapshot, for one request; a few nanoseconds.
@@ -61,6 +64,20 @@ impl World {
     /// Resolves at each publication; the value counts publications.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
+    }
+
+    /// Says what became of the plugins of the snapshot; whoever runs them does.
+    pub fn report(&self, plugins: Vec<PluginReport>) {
+        self.reports.send_if_modified(|before| {
+            let changed = *before != plugins;
+            *before = plugins;
+            changed
+        });
+    }
+
+    /// What became of the plugins.
+    pub fn reports(&self) -> watch::Receiver<Vec<PluginReport>> {
+        self.reports.subscribe()
     }
 
     /// What the mesh says of `key`: at once when known, else asked for and waited for at most `patience`.

@@ -15,6 +15,7 @@ mod mesh;
 mod name;
 mod path;
 mod peer;
+mod plugin;
 mod policy;
 mod reason;
 mod route;
@@ -39,6 +40,9 @@ pub use mesh::{AccessLog, AccessLogFilter, DefaultPolicy, Egress, Limits, Mesh, 
 pub use name::{DestinationKey, ObjectRef, Origin, split_authority};
 pub use path::{PathError, canonical_path};
 pub use peer::{Peer, SpiffeError, SpiffeId};
+pub use plugin::{
+    CallChains, CallPlugin, CallScope, Chain, FailurePolicy, Link, Plugin, PluginReport, PluginStage, PortChains, PortPlugin, Run,
+};
 pub use policy::{Action, Operation, Policy, PolicyHeader, PolicyRule, Source};
 pub use reason::Reason;
 pub use route::{

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::AtomicU64};
 
-use crate::{Backend, DestinationKey, Direct, Lookup, Map, Mesh, RouteKind, RouteTable, Workload};
+use crate::{Backend, DestinationKey, Direct, Lookup, Map, Mesh, Plugin, RouteKind, RouteTable, Workload};
 
 /// A state of the world. Built by `discovery/apply` alone.
 #[derive(Debug, Default)]
@@ -19,6 +19,8 @@ pub struct Snapshot {
     pub unknown: std::collections::HashSet<DestinationKey>,
     /// Every backend that a rule of a destination names, by "namespace/service:port".
     pub backends: Map<Arc<str>, Arc<Backend>>,
+    /// Every plugin that a workload's calls pass, by name.
+    pub plugins: std::collections::BTreeMap<Arc<str>, Arc<Plugin>>,
 }
 
 impl Snapshot {

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::{ConnectionLimit, DestinationKey, Gate, Policy, Protocol, SpiffeId};
+use crate::{CallChains, ConnectionLimit, DestinationKey, Gate, Policy, PortChains, Protocol, SpiffeId};
 
 /// A process beside the proxy.
 #[derive(Debug)]
@@ -36,6 +36,10 @@ pub struct Workload {
     pub policies: Vec<PolicyBinding>,
     /// Changes exactly when `policies` do: permits given before are then judged again.
     pub policy_epoch: u64,
+    /// The plugins that calls to it pass.
+    pub arrivals: PortChains,
+    /// The plugins that its own calls pass.
+    pub calls: CallChains,
 }
 
 impl Workload {

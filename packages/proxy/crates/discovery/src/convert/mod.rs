@@ -4,6 +4,7 @@
 mod endpoint;
 mod health;
 mod mesh;
+mod plugin;
 mod policy;
 mod route;
 mod service;
@@ -15,6 +16,7 @@ use plait_model::ObjectRef;
 
 pub(crate) use endpoint::{PortEndpoints, direct, endpoints};
 pub(crate) use mesh::mesh;
+pub(crate) use plugin::{Named, plugin};
 pub(crate) use policy::policy;
 pub(crate) use route::{Parent, Route, route};
 pub(crate) use service::{Service, service};

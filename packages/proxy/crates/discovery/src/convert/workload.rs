@@ -6,10 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use plait_model::{Bind, ConnectionLimit, DestinationKey, Protocol, SpiffeId, WorkloadPort};
+use plait_model::{Bind, CallScope, ConnectionLimit, DestinationKey, Protocol, SpiffeId, WorkloadPort};
 use plait_wire as wire;
 
-use super::{Refused, address, each, object, port, protocol};
+use super::{Named, Refused, address, each, object, plugin, port, protocol};
 
 /// A workload before its policies are joined.
 #[derive(Debug)]
@@ -26,6 +26,17 @@ pub(crate) struct Workload {
     pub(crate) zone: String,
     /// Name of the policy, ports it covers.
     pub(crate) policies: Vec<(String, Vec<u16>)>,
+    /// With the ports that they cover.
+    pub(crate) inbound_plugins: Vec<Named<u16>>,
+    /// With the calls that they see.
+    pub(crate) outbound_plugins: Vec<Named<CallScope>>,
+}
+
+impl Workload {
+    /// Names of all its plugins.
+    pub(crate) fn plugins(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.inbound_plugins.iter().map(|named| &named.name).chain(self.outbound_plugins.iter().map(|named| &named.name))
+    }
 }
 
 /// A port before it is known what was learnt about it.
@@ -53,8 +64,21 @@ impl Port {
 }
 
 pub(crate) fn workload(message: wire::Workload) -> Result<Workload, Refused> {
-    let wire::Workload { namespace, name, service_account, address: process, ports, inbound, outbound, binds, zone, policies, redirected } =
-        message;
+    let wire::Workload {
+        namespace,
+        name,
+        service_account,
+        address: process,
+        ports,
+        inbound,
+        outbound,
+        binds,
+        zone,
+        policies,
+        inbound_plugins,
+        outbound_plugins,
+        redirected,
+    } = message;
     SpiffeId::new("a", &namespace, &service_account).map_err(|error| Refused::new("service_account", error.1))?;
     Ok(Workload {
         namespace,
@@ -88,6 +112,8 @@ pub(crate) fn workload(message: wire::Workload) -> Result<Workload, Refused> {
             let ports = each("ports", ports, |number| port("", number))?;
             Ok((name, ports))
         })?,
+        inbound_plugins: plugin::inbound(inbound_plugins)?,
+        outbound_plugins: plugin::outbound(outbound_plugins)?,
     })
 }
 

@@ -115,6 +115,7 @@ impl Script {
                 watch_request::Message::Nack(nack) => Nack(nack.nonce, nack.generation),
                 watch_request::Message::Subscribe(subscribe) => Subscribe(subscribe.destinations),
                 watch_request::Message::Unsubscribe(unsubscribe) => Unsubscribe(unsubscribe.destinations),
+                watch_request::Message::Plugins(plugins) => panic!("{plugins:?}"),
                 watch_request::Message::Hello(hello) => panic!("{hello:?}"),
             },
         }

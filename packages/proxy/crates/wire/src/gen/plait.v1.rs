@@ -22,7 +22,7 @@ pub struct Resource {
     /// first 16 bytes of the SHA-256 of body
     #[prost(bytes = "vec", tag = "3")]
     pub version: ::prost::alloc::vec::Vec<u8>,
-    /// a serialised Mesh, Workload, Service, Endpoints, Route, Policy or Direct
+    /// a serialised Mesh, Workload, Service, Endpoints, Route, Policy, Direct or Plugin
     #[prost(bytes = "bytes", tag = "4")]
     pub body: ::prost::bytes::Bytes,
 }
@@ -57,6 +57,7 @@ pub enum ResourceKind {
     Policy = 6,
     /// a workload as callers of its own address see it
     Direct = 7,
+    Plugin = 8,
 }
 impl ResourceKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -73,6 +74,7 @@ impl ResourceKind {
             Self::Route => "RESOURCE_KIND_ROUTE",
             Self::Policy => "RESOURCE_KIND_POLICY",
             Self::Direct => "RESOURCE_KIND_DIRECT",
+            Self::Plugin => "RESOURCE_KIND_PLUGIN",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -86,13 +88,142 @@ impl ResourceKind {
             "RESOURCE_KIND_ROUTE" => Some(Self::Route),
             "RESOURCE_KIND_POLICY" => Some(Self::Policy),
             "RESOURCE_KIND_DIRECT" => Some(Self::Direct),
+            "RESOURCE_KIND_PLUGIN" => Some(Self::Plugin),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Plugin {
+    #[prost(message, optional, tag = "1")]
+    pub object: ::core::option::Option<ObjectRef>,
+    /// a Python distribution
+    #[prost(string, tag = "2")]
+    pub package: ::prost::alloc::string::String,
+    /// of the group plait.plugins; empty = the only one of the package
+    #[prost(string, tag = "3")]
+    pub entry_point: ::prost::alloc::string::String,
+    /// a version specifier, ">=1,<2"; empty = any
+    #[prost(string, tag = "4")]
+    pub version: ::prost::alloc::string::String,
+    /// "sha256:<64 hex digits>" of a wheel; empty = the package of the proxy's Python environment
+    #[prost(string, tag = "5")]
+    pub digest: ::prost::alloc::string::String,
+    /// a JSON object; judged by the plugin's own schema
+    #[prost(string, tag = "6")]
+    pub config: ::prost::alloc::string::String,
+    /// of each phase; never zero
+    #[prost(message, optional, tag = "7")]
+    pub deadline: ::core::option::Option<::prost_types::Duration>,
+    /// of the worker
+    #[prost(uint64, tag = "8")]
+    pub memory_bytes: u64,
+    /// of a body that is buffered
+    #[prost(uint64, tag = "9")]
+    pub body_bytes: u64,
+    #[prost(enumeration = "FailurePolicy", tag = "10")]
+    pub on_error: i32,
+    #[prost(enumeration = "FailurePolicy", tag = "11")]
+    pub on_timeout: i32,
+    #[prost(enumeration = "FailurePolicy", tag = "12")]
+    pub on_load_failure: i32,
+    /// plugins of one group share workers; "namespace/name"
+    #[prost(string, tag = "13")]
+    pub group: ::prost::alloc::string::String,
+    /// why it cannot be run, in the user's terms: every call that would pass it is refused; empty = it can
+    #[prost(string, tag = "14")]
+    pub invalid: ::prost::alloc::string::String,
+}
+/// What became of the Plugins of a proxy: the whole list, whenever it changed.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PluginReports {
+    #[prost(message, repeated, tag = "1")]
+    pub plugins: ::prost::alloc::vec::Vec<PluginReport>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PluginReport {
+    /// resource name
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// of the resource that this is said of
+    #[prost(bytes = "vec", tag = "2")]
+    pub version: ::prost::alloc::vec::Vec<u8>,
+    #[prost(enumeration = "PluginState", tag = "3")]
+    pub state: i32,
+    /// of a failure: what the plugin's code said last
+    #[prost(string, tag = "4")]
+    pub reason: ::prost::alloc::string::String,
+    /// a version before this one goes on serving
+    #[prost(bool, tag = "5")]
+    pub earlier_serves: bool,
+}
+/// What becomes of a call when the plugin does not say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum FailurePolicy {
+    Unspecified = 0,
+    /// it goes on as if the plugin were not there
+    Open = 1,
+    /// it is refused
+    Closed = 2,
+}
+impl FailurePolicy {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "FAILURE_POLICY_UNSPECIFIED",
+            Self::Open => "FAILURE_POLICY_OPEN",
+            Self::Closed => "FAILURE_POLICY_CLOSED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "FAILURE_POLICY_UNSPECIFIED" => Some(Self::Unspecified),
+            "FAILURE_POLICY_OPEN" => Some(Self::Open),
+            "FAILURE_POLICY_CLOSED" => Some(Self::Closed),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum PluginState {
+    Unspecified = 0,
+    Loading = 1,
+    Live = 2,
+    Failed = 3,
+}
+impl PluginState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "PLUGIN_STATE_UNSPECIFIED",
+            Self::Loading => "PLUGIN_STATE_LOADING",
+            Self::Live => "PLUGIN_STATE_LIVE",
+            Self::Failed => "PLUGIN_STATE_FAILED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PLUGIN_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "PLUGIN_STATE_LOADING" => Some(Self::Loading),
+            "PLUGIN_STATE_LIVE" => Some(Self::Live),
+            "PLUGIN_STATE_FAILED" => Some(Self::Failed),
             _ => None,
         }
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct WatchRequest {
-    #[prost(oneof = "watch_request::Message", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "watch_request::Message", tags = "1, 2, 3, 4, 5, 6")]
     pub message: ::core::option::Option<watch_request::Message>,
 }
 /// Nested message and enum types in `WatchRequest`.
@@ -109,6 +240,8 @@ pub mod watch_request {
         Ack(super::Ack),
         #[prost(message, tag = "5")]
         Nack(super::Nack),
+        #[prost(message, tag = "6")]
+        Plugins(super::PluginReports),
     }
 }
 /// Who is asking and what it holds, so that after a reconnect only differences travel.
@@ -544,6 +677,12 @@ pub struct Workload {
     /// Connections come to `inbound` and `outbound` by redirection: their original destination says what is called, and nothing else does.
     #[prost(bool, tag = "13")]
     pub redirected: bool,
+    /// The Plugins that calls to this workload pass, in running order; and those that its own calls pass. A name that the proxy does not hold refuses
+    /// what it covers: fails closed.
+    #[prost(message, repeated, tag = "11")]
+    pub inbound_plugins: ::prost::alloc::vec::Vec<InboundPlugin>,
+    #[prost(message, repeated, tag = "12")]
+    pub outbound_plugins: ::prost::alloc::vec::Vec<OutboundPlugin>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WorkloadPort {
@@ -598,6 +737,37 @@ pub struct PolicyRef {
     /// workload ports it covers; empty = all
     #[prost(uint32, repeated, tag = "2")]
     pub ports: ::prost::alloc::vec::Vec<u32>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct InboundPlugin {
+    /// resource name of the Plugin
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// workload ports that it covers; empty = all
+    #[prost(uint32, repeated, tag = "2")]
+    pub ports: ::prost::alloc::vec::Vec<u32>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct OutboundPlugin {
+    /// resource name of the Plugin
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// OR; empty = every call
+    #[prost(message, repeated, tag = "2")]
+    pub scopes: ::prost::alloc::vec::Vec<CallScope>,
+}
+/// Calls to a Service, or requests that a route takes; exactly one of the two.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CallScope {
+    /// "namespace/name"
+    #[prost(string, tag = "1")]
+    pub service: ::prost::alloc::string::String,
+    /// resource name, "HTTPRoute/namespace/name"
+    #[prost(string, tag = "2")]
+    pub route: ::prost::alloc::string::String,
+    /// name of a rule of the route; empty = all of them
+    #[prost(string, tag = "3")]
+    pub rule: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

@@ -22,36 +22,37 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from plait_sdk._gen.plait.v1 import plugin_pb2 as plait_dot_v1_dot_plugin__pb2
 from plait_sdk._gen.plait.v1 import resource_pb2 as plait_dot_v1_dot_resource__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18plait/v1/discovery.proto\x12\x08plait.v1\x1a\x17plait/v1/resource.proto\"\xd1\x01\n\x0cWatchRequest\x12 \n\x05hello\x18\x01 \x01(\x0b\x32\x0f.plait.v1.HelloH\x00\x12(\n\tsubscribe\x18\x02 \x01(\x0b\x32\x13.plait.v1.SubscribeH\x00\x12,\n\x0bunsubscribe\x18\x03 \x01(\x0b\x32\x15.plait.v1.UnsubscribeH\x00\x12\x1c\n\x03\x61\x63k\x18\x04 \x01(\x0b\x32\r.plait.v1.AckH\x00\x12\x1e\n\x04nack\x18\x05 \x01(\x0b\x32\x0e.plait.v1.NackH\x00\x42\t\n\x07message\"\xb6\x01\n\x05Hello\x12\r\n\x05proxy\x18\x01 \x01(\t\x12\x15\n\rproxy_version\x18\x02 \x01(\t\x12\x10\n\x08protocol\x18\x03 \x01(\r\x12\x11\n\tworkloads\x18\x04 \x03(\t\x12\x14\n\x0c\x64\x65stinations\x18\x05 \x03(\t\x12\'\n\x04held\x18\x06 \x03(\x0b\x32\x19.plait.v1.ResourceVersion\x12\x12\n\ngeneration\x18\x07 \x01(\x04\x12\x0f\n\x07\x61\x64\x64ress\x18\x08 \x01(\t\"!\n\tSubscribe\x12\x14\n\x0c\x64\x65stinations\x18\x01 \x03(\t\"#\n\x0bUnsubscribe\x12\x14\n\x0c\x64\x65stinations\x18\x01 \x03(\t\"Q\n\x03\x41\x63k\x12\r\n\x05nonce\x18\x01 \x01(\x04\x12\x12\n\ngeneration\x18\x02 \x01(\x04\x12\'\n\nrejections\x18\x03 \x03(\x0b\x32\x13.plait.v1.Rejection\"9\n\x04Nack\x12\r\n\x05nonce\x18\x01 \x01(\x04\x12\x12\n\ngeneration\x18\x02 \x01(\x04\x12\x0e\n\x06reason\x18\x03 \x01(\t\"R\n\tRejection\x12\'\n\x08resource\x18\x01 \x01(\x0b\x32\x15.plait.v1.ResourceKey\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"o\n\rWatchResponse\x12)\n\nchange_set\x18\x01 \x01(\x0b\x32\x13.plait.v1.ChangeSetH\x00\x12(\n\theartbeat\x18\x02 \x01(\x0b\x32\x13.plait.v1.HeartbeatH\x00\x42\t\n\x07message\"\x9c\x01\n\tChangeSet\x12\r\n\x05nonce\x18\x01 \x01(\x04\x12\x12\n\ngeneration\x18\x02 \x01(\x04\x12#\n\x07upserts\x18\x03 \x03(\x0b\x32\x12.plait.v1.Resource\x12\'\n\x08removals\x18\x04 \x03(\x0b\x32\x15.plait.v1.ResourceKey\x12\r\n\x05known\x18\x05 \x03(\t\x12\x0f\n\x07unknown\x18\x06 \x03(\t\"\x1f\n\tHeartbeat\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x32I\n\tDiscovery\x12<\n\x05Watch\x12\x16.plait.v1.WatchRequest\x1a\x17.plait.v1.WatchResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18plait/v1/discovery.proto\x12\x08plait.v1\x1a\x15plait/v1/plugin.proto\x1a\x17plait/v1/resource.proto\"\xfd\x01\n\x0cWatchRequest\x12 \n\x05hello\x18\x01 \x01(\x0b\x32\x0f.plait.v1.HelloH\x00\x12(\n\tsubscribe\x18\x02 \x01(\x0b\x32\x13.plait.v1.SubscribeH\x00\x12,\n\x0bunsubscribe\x18\x03 \x01(\x0b\x32\x15.plait.v1.UnsubscribeH\x00\x12\x1c\n\x03\x61\x63k\x18\x04 \x01(\x0b\x32\r.plait.v1.AckH\x00\x12\x1e\n\x04nack\x18\x05 \x01(\x0b\x32\x0e.plait.v1.NackH\x00\x12*\n\x07plugins\x18\x06 \x01(\x0b\x32\x17.plait.v1.PluginReportsH\x00\x42\t\n\x07message\"\xb6\x01\n\x05Hello\x12\r\n\x05proxy\x18\x01 \x01(\t\x12\x15\n\rproxy_version\x18\x02 \x01(\t\x12\x10\n\x08protocol\x18\x03 \x01(\r\x12\x11\n\tworkloads\x18\x04 \x03(\t\x12\x14\n\x0c\x64\x65stinations\x18\x05 \x03(\t\x12\'\n\x04held\x18\x06 \x03(\x0b\x32\x19.plait.v1.ResourceVersion\x12\x12\n\ngeneration\x18\x07 \x01(\x04\x12\x0f\n\x07\x61\x64\x64ress\x18\x08 \x01(\t\"!\n\tSubscribe\x12\x14\n\x0c\x64\x65stinations\x18\x01 \x03(\t\"#\n\x0bUnsubscribe\x12\x14\n\x0c\x64\x65stinations\x18\x01 \x03(\t\"Q\n\x03\x41\x63k\x12\r\n\x05nonce\x18\x01 \x01(\x04\x12\x12\n\ngeneration\x18\x02 \x01(\x04\x12\'\n\nrejections\x18\x03 \x03(\x0b\x32\x13.plait.v1.Rejection\"9\n\x04Nack\x12\r\n\x05nonce\x18\x01 \x01(\x04\x12\x12\n\ngeneration\x18\x02 \x01(\x04\x12\x0e\n\x06reason\x18\x03 \x01(\t\"R\n\tRejection\x12\'\n\x08resource\x18\x01 \x01(\x0b\x32\x15.plait.v1.ResourceKey\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"o\n\rWatchResponse\x12)\n\nchange_set\x18\x01 \x01(\x0b\x32\x13.plait.v1.ChangeSetH\x00\x12(\n\theartbeat\x18\x02 \x01(\x0b\x32\x13.plait.v1.HeartbeatH\x00\x42\t\n\x07message\"\x9c\x01\n\tChangeSet\x12\r\n\x05nonce\x18\x01 \x01(\x04\x12\x12\n\ngeneration\x18\x02 \x01(\x04\x12#\n\x07upserts\x18\x03 \x03(\x0b\x32\x12.plait.v1.Resource\x12\'\n\x08removals\x18\x04 \x03(\x0b\x32\x15.plait.v1.ResourceKey\x12\r\n\x05known\x18\x05 \x03(\t\x12\x0f\n\x07unknown\x18\x06 \x03(\t\"\x1f\n\tHeartbeat\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x32I\n\tDiscovery\x12<\n\x05Watch\x12\x16.plait.v1.WatchRequest\x1a\x17.plait.v1.WatchResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'plait.v1.discovery_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_WATCHREQUEST']._serialized_start=64
-  _globals['_WATCHREQUEST']._serialized_end=273
-  _globals['_HELLO']._serialized_start=276
-  _globals['_HELLO']._serialized_end=458
-  _globals['_SUBSCRIBE']._serialized_start=460
-  _globals['_SUBSCRIBE']._serialized_end=493
-  _globals['_UNSUBSCRIBE']._serialized_start=495
-  _globals['_UNSUBSCRIBE']._serialized_end=530
-  _globals['_ACK']._serialized_start=532
-  _globals['_ACK']._serialized_end=613
-  _globals['_NACK']._serialized_start=615
-  _globals['_NACK']._serialized_end=672
-  _globals['_REJECTION']._serialized_start=674
-  _globals['_REJECTION']._serialized_end=756
-  _globals['_WATCHRESPONSE']._serialized_start=758
-  _globals['_WATCHRESPONSE']._serialized_end=869
-  _globals['_CHANGESET']._serialized_start=872
-  _globals['_CHANGESET']._serialized_end=1028
-  _globals['_HEARTBEAT']._serialized_start=1030
-  _globals['_HEARTBEAT']._serialized_end=1061
-  _globals['_DISCOVERY']._serialized_start=1063
-  _globals['_DISCOVERY']._serialized_end=1136
+  _globals['_WATCHREQUEST']._serialized_start=87
+  _globals['_WATCHREQUEST']._serialized_end=340
+  _globals['_HELLO']._serialized_start=343
+  _globals['_HELLO']._serialized_end=525
+  _globals['_SUBSCRIBE']._serialized_start=527
+  _globals['_SUBSCRIBE']._serialized_end=560
+  _globals['_UNSUBSCRIBE']._serialized_start=562
+  _globals['_UNSUBSCRIBE']._serialized_end=597
+  _globals['_ACK']._serialized_start=599
+  _globals['_ACK']._serialized_end=680
+  _globals['_NACK']._serialized_start=682
+  _globals['_NACK']._serialized_end=739
+  _globals['_REJECTION']._serialized_start=741
+  _globals['_REJECTION']._serialized_end=823
+  _globals['_WATCHRESPONSE']._serialized_start=825
+  _globals['_WATCHRESPONSE']._serialized_end=936
+  _globals['_CHANGESET']._serialized_start=939
+  _globals['_CHANGESET']._serialized_end=1095
+  _globals['_HEARTBEAT']._serialized_start=1097
+  _globals['_HEARTBEAT']._serialized_end=1128
+  _globals['_DISCOVERY']._serialized_start=1130
+  _globals['_DISCOVERY']._serialized_end=1203
 # @@protoc_insertion_point(module_scope)

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17plait/v1/resource.proto\x12\x08plait.v1\":\n\tObjectRef\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\"]\n\x08Resource\x12$\n\x04kind\x18\x01 \x01(\x0e\x32\x16.plait.v1.ResourceKind\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x0c\x12\x0c\n\x04\x62ody\x18\x04 \x01(\x0c\"A\n\x0bResourceKey\x12$\n\x04kind\x18\x01 \x01(\x0e\x32\x16.plait.v1.ResourceKind\x12\x0c\n\x04name\x18\x02 \x01(\t\"V\n\x0fResourceVersion\x12$\n\x04kind\x18\x01 \x01(\x0e\x32\x16.plait.v1.ResourceKind\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x0c*\xe6\x01\n\x0cResourceKind\x12\x1d\n\x19RESOURCE_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12RESOURCE_KIND_MESH\x10\x01\x12\x1a\n\x16RESOURCE_KIND_WORKLOAD\x10\x02\x12\x19\n\x15RESOURCE_KIND_SERVICE\x10\x03\x12\x1b\n\x17RESOURCE_KIND_ENDPOINTS\x10\x04\x12\x17\n\x13RESOURCE_KIND_ROUTE\x10\x05\x12\x18\n\x14RESOURCE_KIND_POLICY\x10\x06\x12\x18\n\x14RESOURCE_KIND_DIRECT\x10\x07\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17plait/v1/resource.proto\x12\x08plait.v1\":\n\tObjectRef\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\"]\n\x08Resource\x12$\n\x04kind\x18\x01 \x01(\x0e\x32\x16.plait.v1.ResourceKind\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x0c\x12\x0c\n\x04\x62ody\x18\x04 \x01(\x0c\"A\n\x0bResourceKey\x12$\n\x04kind\x18\x01 \x01(\x0e\x32\x16.plait.v1.ResourceKind\x12\x0c\n\x04name\x18\x02 \x01(\t\"V\n\x0fResourceVersion\x12$\n\x04kind\x18\x01 \x01(\x0e\x32\x16.plait.v1.ResourceKind\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x0c*\x80\x02\n\x0cResourceKind\x12\x1d\n\x19RESOURCE_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12RESOURCE_KIND_MESH\x10\x01\x12\x1a\n\x16RESOURCE_KIND_WORKLOAD\x10\x02\x12\x19\n\x15RESOURCE_KIND_SERVICE\x10\x03\x12\x1b\n\x17RESOURCE_KIND_ENDPOINTS\x10\x04\x12\x17\n\x13RESOURCE_KIND_ROUTE\x10\x05\x12\x18\n\x14RESOURCE_KIND_POLICY\x10\x06\x12\x18\n\x14RESOURCE_KIND_DIRECT\x10\x07\x12\x18\n\x14RESOURCE_KIND_PLUGIN\x10\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,7 +32,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'plait.v1.resource_pb2', _gl
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_RESOURCEKIND']._serialized_start=348
-  _globals['_RESOURCEKIND']._serialized_end=578
+  _globals['_RESOURCEKIND']._serialized_end=604
   _globals['_OBJECTREF']._serialized_start=37
   _globals['_OBJECTREF']._serialized_end=95
   _globals['_RESOURCE']._serialized_start=97

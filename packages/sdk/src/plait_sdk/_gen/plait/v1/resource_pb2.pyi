@@ -37,6 +37,7 @@ class _ResourceKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Resource
     """an AuthorizationPolicy"""
     RESOURCE_KIND_DIRECT: _ResourceKind.ValueType  # 7
     """a workload as callers of its own address see it"""
+    RESOURCE_KIND_PLUGIN: _ResourceKind.ValueType  # 8
 
 class ResourceKind(_ResourceKind, metaclass=_ResourceKindEnumTypeWrapper): ...
 
@@ -52,6 +53,7 @@ RESOURCE_KIND_POLICY: ResourceKind.ValueType  # 6
 """an AuthorizationPolicy"""
 RESOURCE_KIND_DIRECT: ResourceKind.ValueType  # 7
 """a workload as callers of its own address see it"""
+RESOURCE_KIND_PLUGIN: ResourceKind.ValueType  # 8
 Global___ResourceKind: _TypeAlias = ResourceKind  # noqa: Y015
 
 @_typing.final
@@ -99,7 +101,7 @@ class Resource(_message.Message):
     version: _builtins.bytes
     """first 16 bytes of the SHA-256 of body"""
     body: _builtins.bytes
-    """a serialised Mesh, Workload, Service, Endpoints, Route, Policy or Direct"""
+    """a serialised Mesh, Workload, Service, Endpoints, Route, Policy, Direct or Plugin"""
     def __init__(
         self,
         *,

@@ -25,23 +25,29 @@ _sym_db = _symbol_database.Default()
 from plait_sdk._gen.plait.v1 import resource_pb2 as plait_dot_v1_dot_resource__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17plait/v1/workload.proto\x12\x08plait.v1\x1a\x17plait/v1/resource.proto\"\x87\x02\n\x08Workload\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x17\n\x0fservice_account\x18\x03 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x04 \x01(\t\x12%\n\x05ports\x18\x05 \x03(\x0b\x32\x16.plait.v1.WorkloadPort\x12\x0f\n\x07inbound\x18\x06 \x01(\t\x12\x10\n\x08outbound\x18\x07 \x01(\t\x12\x1d\n\x05\x62inds\x18\x08 \x03(\x0b\x32\x0e.plait.v1.Bind\x12\x0c\n\x04zone\x18\t \x01(\t\x12%\n\x08policies\x18\n \x03(\x0b\x32\x13.plait.v1.PolicyRef\x12\x12\n\nredirected\x18\r \x01(\x08\"\x91\x01\n\x0cWorkloadPort\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\x12$\n\x08protocol\x18\x03 \x01(\x0e\x32\x12.plait.v1.Protocol\x12\x0f\n\x07service\x18\x04 \x01(\t\x12.\n\x0b\x63onnections\x18\x05 \x01(\x0b\x32\x19.plait.v1.ConnectionLimit\"X\n\x0f\x43onnectionLimit\x12\x0b\n\x03max\x18\x01 \x01(\r\x12\x13\n\x0bmax_pending\x18\x02 \x01(\r\x12#\n\x06object\x18\x03 \x01(\x0b\x32\x13.plait.v1.ObjectRef\"L\n\x04\x42ind\x12\x0e\n\x06listen\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65stination\x18\x02 \x01(\t\x12\x0c\n\x04port\x18\x03 \x01(\r\x12\x11\n\tauthority\x18\x04 \x01(\t\"(\n\tPolicyRef\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05ports\x18\x02 \x03(\r*\x82\x01\n\x08Protocol\x12\x18\n\x14PROTOCOL_UNSPECIFIED\x10\x00\x12\x11\n\rPROTOCOL_AUTO\x10\x01\x12\x11\n\rPROTOCOL_HTTP\x10\x02\x12\x10\n\x0cPROTOCOL_TCP\x10\x03\x12\x12\n\x0ePROTOCOL_HTTP2\x10\x04\x12\x10\n\x0cPROTOCOL_TLS\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17plait/v1/workload.proto\x12\x08plait.v1\x1a\x17plait/v1/resource.proto\"\xed\x02\n\x08Workload\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x17\n\x0fservice_account\x18\x03 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x04 \x01(\t\x12%\n\x05ports\x18\x05 \x03(\x0b\x32\x16.plait.v1.WorkloadPort\x12\x0f\n\x07inbound\x18\x06 \x01(\t\x12\x10\n\x08outbound\x18\x07 \x01(\t\x12\x1d\n\x05\x62inds\x18\x08 \x03(\x0b\x32\x0e.plait.v1.Bind\x12\x0c\n\x04zone\x18\t \x01(\t\x12%\n\x08policies\x18\n \x03(\x0b\x32\x13.plait.v1.PolicyRef\x12\x12\n\nredirected\x18\r \x01(\x08\x12\x30\n\x0finbound_plugins\x18\x0b \x03(\x0b\x32\x17.plait.v1.InboundPlugin\x12\x32\n\x10outbound_plugins\x18\x0c \x03(\x0b\x32\x18.plait.v1.OutboundPlugin\"\x91\x01\n\x0cWorkloadPort\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\x12$\n\x08protocol\x18\x03 \x01(\x0e\x32\x12.plait.v1.Protocol\x12\x0f\n\x07service\x18\x04 \x01(\t\x12.\n\x0b\x63onnections\x18\x05 \x01(\x0b\x32\x19.plait.v1.ConnectionLimit\"X\n\x0f\x43onnectionLimit\x12\x0b\n\x03max\x18\x01 \x01(\r\x12\x13\n\x0bmax_pending\x18\x02 \x01(\r\x12#\n\x06object\x18\x03 \x01(\x0b\x32\x13.plait.v1.ObjectRef\"L\n\x04\x42ind\x12\x0e\n\x06listen\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65stination\x18\x02 \x01(\t\x12\x0c\n\x04port\x18\x03 \x01(\r\x12\x11\n\tauthority\x18\x04 \x01(\t\"(\n\tPolicyRef\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05ports\x18\x02 \x03(\r\",\n\rInboundPlugin\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05ports\x18\x02 \x03(\r\"C\n\x0eOutboundPlugin\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x06scopes\x18\x02 \x03(\x0b\x32\x13.plait.v1.CallScope\"9\n\tCallScope\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\r\n\x05route\x18\x02 \x01(\t\x12\x0c\n\x04rule\x18\x03 \x01(\t*\x82\x01\n\x08Protocol\x12\x18\n\x14PROTOCOL_UNSPECIFIED\x10\x00\x12\x11\n\rPROTOCOL_AUTO\x10\x01\x12\x11\n\rPROTOCOL_HTTP\x10\x02\x12\x10\n\x0cPROTOCOL_TCP\x10\x03\x12\x12\n\x0ePROTOCOL_HTTP2\x10\x04\x12\x10\n\x0cPROTOCOL_TLS\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'plait.v1.workload_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PROTOCOL']._serialized_start=687
-  _globals['_PROTOCOL']._serialized_end=817
+  _globals['_PROTOCOL']._serialized_start=963
+  _globals['_PROTOCOL']._serialized_end=1093
   _globals['_WORKLOAD']._serialized_start=63
-  _globals['_WORKLOAD']._serialized_end=326
-  _globals['_WORKLOADPORT']._serialized_start=329
-  _globals['_WORKLOADPORT']._serialized_end=474
-  _globals['_CONNECTIONLIMIT']._serialized_start=476
-  _globals['_CONNECTIONLIMIT']._serialized_end=564
-  _globals['_BIND']._serialized_start=566
-  _globals['_BIND']._serialized_end=642
-  _globals['_POLICYREF']._serialized_start=644
-  _globals['_POLICYREF']._serialized_end=684
+  _globals['_WORKLOAD']._serialized_end=428
+  _globals['_WORKLOADPORT']._serialized_start=431
+  _globals['_WORKLOADPORT']._serialized_end=576
+  _globals['_CONNECTIONLIMIT']._serialized_start=578
+  _globals['_CONNECTIONLIMIT']._serialized_end=666
+  _globals['_BIND']._serialized_start=668
+  _globals['_BIND']._serialized_end=744
+  _globals['_POLICYREF']._serialized_start=746
+  _globals['_POLICYREF']._serialized_end=786
+  _globals['_INBOUNDPLUGIN']._serialized_start=788
+  _globals['_INBOUNDPLUGIN']._serialized_end=832
+  _globals['_OUTBOUNDPLUGIN']._serialized_start=834
+  _globals['_OUTBOUNDPLUGIN']._serialized_end=901
+  _globals['_CALLSCOPE']._serialized_start=903
+  _globals['_CALLSCOPE']._serialized_end=960
 # @@protoc_insertion_point(module_scope)

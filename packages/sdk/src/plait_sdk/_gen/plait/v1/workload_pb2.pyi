@@ -64,6 +64,8 @@ class Workload(_message.Message):
     ZONE_FIELD_NUMBER: _builtins.int
     POLICIES_FIELD_NUMBER: _builtins.int
     REDIRECTED_FIELD_NUMBER: _builtins.int
+    INBOUND_PLUGINS_FIELD_NUMBER: _builtins.int
+    OUTBOUND_PLUGINS_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     name: _builtins.str
     service_account: _builtins.str
@@ -84,6 +86,14 @@ class Workload(_message.Message):
     def policies(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyRef]:
         """Every AuthorizationPolicy in force here. A name that the proxy does not hold denies everything: fails closed."""
 
+    @_builtins.property
+    def inbound_plugins(self) -> _containers.RepeatedCompositeFieldContainer[Global___InboundPlugin]:
+        """The Plugins that calls to this workload pass, in running order; and those that its own calls pass. A name that the proxy does not hold refuses
+        what it covers: fails closed.
+        """
+
+    @_builtins.property
+    def outbound_plugins(self) -> _containers.RepeatedCompositeFieldContainer[Global___OutboundPlugin]: ...
     def __init__(
         self,
         *,
@@ -98,10 +108,12 @@ class Workload(_message.Message):
         zone: _builtins.str = ...,
         policies: _abc.Iterable[Global___PolicyRef] | None = ...,
         redirected: _builtins.bool = ...,
+        inbound_plugins: _abc.Iterable[Global___InboundPlugin] | None = ...,
+        outbound_plugins: _abc.Iterable[Global___OutboundPlugin] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "binds", b"binds", "inbound", b"inbound", "name", b"name", "namespace", b"namespace", "outbound", b"outbound", "policies", b"policies", "ports", b"ports", "redirected", b"redirected", "service_account", b"service_account", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "binds", b"binds", "inbound", b"inbound", "inbound_plugins", b"inbound_plugins", "name", b"name", "namespace", b"namespace", "outbound", b"outbound", "outbound_plugins", b"outbound_plugins", "policies", b"policies", "ports", b"ports", "redirected", b"redirected", "service_account", b"service_account", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -234,3 +246,85 @@ class PolicyRef(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PolicyRef: _TypeAlias = PolicyRef  # noqa: Y015
+
+@_typing.final
+class InboundPlugin(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PORTS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """resource name of the Plugin"""
+    @_builtins.property
+    def ports(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """workload ports that it covers; empty = all"""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        ports: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "ports", b"ports"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InboundPlugin: _TypeAlias = InboundPlugin  # noqa: Y015
+
+@_typing.final
+class OutboundPlugin(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SCOPES_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """resource name of the Plugin"""
+    @_builtins.property
+    def scopes(self) -> _containers.RepeatedCompositeFieldContainer[Global___CallScope]:
+        """OR; empty = every call"""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        scopes: _abc.Iterable[Global___CallScope] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "scopes", b"scopes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OutboundPlugin: _TypeAlias = OutboundPlugin  # noqa: Y015
+
+@_typing.final
+class CallScope(_message.Message):
+    """Calls to a Service, or requests that a route takes; exactly one of the two."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_FIELD_NUMBER: _builtins.int
+    ROUTE_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    service: _builtins.str
+    """"namespace/name" """
+    route: _builtins.str
+    """resource name, "HTTPRoute/namespace/name" """
+    rule: _builtins.str
+    """name of a rule of the route; empty = all of them"""
+    def __init__(
+        self,
+        *,
+        service: _builtins.str = ...,
+        route: _builtins.str = ...,
+        rule: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["route", b"route", "rule", b"rule", "service", b"service"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallScope: _TypeAlias = CallScope  # noqa: Y015
