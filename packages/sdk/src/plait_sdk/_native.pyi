@@ -1,4 +1,5 @@
-"""The native half of the SDK: the data path's own engine, for Python, and the worker's end of what a proxy asks plugins.
+"""The native half of the SDK: the data path's own engine, for Python, and the worker's end of what a proxy asks
+plugins.
 
 Plugin authors never import it: `plait_sdk.host` runs on it, `plait_sdk.testing` too.
 """
@@ -28,14 +29,18 @@ def check_pattern(source: str) -> None:
     """
 
 class Interest:
-    """The headers that one plugin declared: names that it reads and names that it writes; None means all. What it writes it may also read."""
+    """The headers that one plugin declared: names that it reads and names that it writes; None means all. What it
+    writes it may also read.
+    """
 
     def __new__(cls, reads: Iterable[str] | None, writes: Iterable[str] | None) -> Interest: ...
 
 class Headers:
-    """A live view of headers or trailers for one plugin: what earlier plugins of the chain changed is seen, what it changes becomes an effect.
+    """A live view of headers or trailers for one plugin: what earlier plugins of the chain changed is seen, what it
+    changes becomes an effect.
 
-    Names are compared without regard to case. A name that the plugin did not declare raises PermissionError and says what to declare;
+    Names are compared without regard to case. A name that the plugin did not declare raises PermissionError and says
+    what to declare;
     a name or value that may not be in a message raises ValueError.
     """
 
@@ -43,7 +48,8 @@ class Headers:
     def get(self, name: str) -> str | None: ...
     @overload
     def get(self, name: str, default: T) -> str | T: ...
-    def __getitem__(self, name: str) -> str: ...
+    def __getitem__(self, name: str) -> str:
+        """The value, several joined by a comma; KeyError when there is none."""
     def __setitem__(self, name: str, value: str) -> None: ...
     def __delitem__(self, name: str) -> None: ...
     def __contains__(self, name: object) -> bool: ...
@@ -57,7 +63,9 @@ class Headers:
         """Adds a value, whatever is there already."""
 
 class Call:
-    """One call of a chain in one phase. What no plugin of the chain declared is None. Setting makes an effect of the plugin last begun."""
+    """One call of a chain in one phase. What no plugin of the chain declared is None. Setting makes an effect of the
+    plugin last begun.
+    """
 
     @property
     def id(self) -> int: ...
@@ -137,7 +145,7 @@ class Call:
     def set_key(self, key: str) -> None: ...
     def set_retry(self, retry: bool) -> None: ...
     def rollback(self) -> None:
-        """Drops the effects made since the last `Channel.begin` of this call."""
+        """Drops all effects of the plugin last begun on this call."""
     def note_error(self, text: str) -> None:
         """The plugin last begun failed and the chain goes on without it."""
 
@@ -153,7 +161,9 @@ class Channel:
         """
     @staticmethod
     def stream(socket: int) -> Channel:
-        """Over a Unix stream, where shared memory is not to be had; there are no marks then, and `interrupted` is always false."""
+        """Over a Unix stream, where shared memory is not to be had; there are no marks then, and `interrupted` is
+        always false.
+        """
     def fileno(self) -> int:
         """What becomes readable when there is something to take and `arm` has said so before."""
     def take(self, most: int = 64) -> list[Call]:
@@ -165,19 +175,25 @@ class Channel:
     def arm(self) -> bool:
         """To be called before sleeping on `fileno`; False: there is something to take."""
     def wait(self, timeout: float | None = None, control: int = -1) -> bool:
-        """Sleeps without the interpreter's lock until there is something to take; False after `timeout` seconds. Signal handlers run meanwhile.
+        """Sleeps without the interpreter's lock until there is something to take; False after `timeout` seconds.
+        Signal handlers run meanwhile.
 
         Raises:
             EOFError: `control` became readable: the proxy is gone or has something to say there.
         """
     def begin(self, call: Call, plugin: int) -> None:
-        """Marks that a hook of the plugin with this index is entered. Calls must be begun in the order in which they were taken."""
+        """Marks that a hook of the plugin with this index is entered, or entered again after it waited.
+
+        Calls must be begun for the first time in the order in which they were taken.
+        """
     def end(self) -> None:
         """No hook is being run: before an asynchronous worker goes back to its loop."""
     def interrupted(self) -> bool:
         """In a signal handler: the hook that is marked has overrun its deadline."""
     def proceed(self, call: Call) -> None:
-        """Answers that the request goes on, with the call's effects. Every call is answered once; answers leave with `flush`."""
+        """Answers that the request goes on, with the call's effects. Every call is answered once; answers leave with
+        `flush`.
+        """
     def reply(
         self, call: Call, plugin: int, status: int, headers: Sequence[tuple[str, str]] = (), body: bytes = b""
     ) -> None: ...
@@ -211,9 +227,12 @@ def sandbox(
 ) -> dict[str, str]:
     """Gives up for good what a worker does not need; to be called once, after the fork and before the first call.
 
-    Closes every descriptor above 2 but `keep` (the channel's own are never closed if named there); becomes `user` where it is root;
-    drops all capabilities and the way to new privileges; limits memory beyond what is used now, open files and core dumps; may write below
-    `scratch` and read below `read` alone (Landlock); may open no sockets unless `network`, start no processes unless `processes`, and
+    Closes every descriptor above 2 but `keep` (the channel's own are never closed if named there); becomes `user`
+    where it is root;
+    drops all capabilities and the way to new privileges; limits memory beyond what is used now, open files and core
+    dumps; may write below
+    `scratch` and read below `read` alone (Landlock); may open no sockets unless `network`, start no processes unless
+    `processes`, and
     signal, trace or inspect no other process (seccomp).
 
     Returns:
@@ -241,7 +260,9 @@ class Verdict:
     def text(self) -> str | None: ...
     @property
     def effects(self) -> list[tuple[int, str, str, str]]:
-        """Plugin's index, effect (set_request_header, append_response_header, remove_trailer, method, path, label, ...), name or value, value."""
+        """Plugin's index, effect (set_request_header, append_response_header, remove_trailer, method, path, label,
+        ...), name or value, value.
+        """
 
 class Loopback:
     """The proxy's end in the same process: the dispatch and the frames of production without a proxy. For tests."""

@@ -13,7 +13,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("plait-discovery", &["plait-model", "plait-rules", "plait-wire"]),
     ("plait-identity", &["plait-model", "plait-wire"]),
     ("plait-telemetry", &["plait-model"]),
-    ("plait-proxy-core", &["plait-model", "plait-decide", "plait-http1", "plait-net", "plait-identity", "plait-telemetry"]),
+    ("plait-plugins", &["plait-frames"]),
+    ("plait-proxy-core", &["plait-model", "plait-decide", "plait-http1", "plait-net", "plait-identity", "plait-telemetry", "plait-plugins"]),
     (
         "plait-app",
         &[
@@ -23,6 +24,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "plait-net",
             "plait-identity",
             "plait-telemetry",
+            "plait-plugins",
             "plait-discovery",
             "plait-proxy-core",
             "plait-wire",
@@ -30,7 +32,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     // For tests alone: nobody but they may depend on it.
     ("plait-testkit", &["plait-model", "plait-discovery", "plait-identity", "plait-telemetry", "plait-proxy-core", "plait-wire"]),
-    ("plait-sdk-native", &["plait-rules"]),
+    ("plait-sdk-native", &["plait-frames", "plait-rules"]),
     ("plait-wiregen", &[]),
     // It loads proxies from outside: what it used of ours could hide our faults.
     ("plait-load", &[]),

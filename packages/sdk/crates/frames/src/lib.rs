@@ -14,7 +14,7 @@ mod syntax;
 mod table;
 mod verdict;
 
-pub use call::{CallFrame, CallWriter, Field, Pair, PairField};
+pub use call::{CallFrame, CallWriter, Field, Pair, PairField, readdress};
 pub use effect::{Effect, EffectTag, Section};
 pub use map::{Map, MapError, Mark};
 pub use phase::Phase;

@@ -93,7 +93,8 @@ impl Map {
     pub fn mark(&self, mark: Mark, ordinal: u64) {
         let words = self.words();
         words[MARK_PLUGIN].store(u64::from(mark.plugin), Relaxed);
-        words[BEGUN].store(ordinal, Relaxed);
+        // A call that waited is entered again, after younger ones.
+        words[BEGUN].fetch_max(ordinal, Relaxed);
         words[MARK_ID].store(mark.id, Release);
     }
 

@@ -1,0 +1,380 @@
+//! One group: which generation serves, which one loads, and who gets a new worker. A new generation takes over when every one of its workers is
+//! ready; one that fails changes nothing.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::mpsc::{self, UnboundedReceiver, UnboundedSender},
+    task::JoinHandle,
+};
+
+use crate::{
+    GroupSpec, GroupState, LoadFailure, PluginInfo, Stage,
+    channel::ToChannel,
+    host::Shared,
+    interest::chains,
+    load::{FromPython, LoadedPlugin},
+    supervisor::Loaded,
+    zygote::{Zygote, record},
+};
+
+/// A worker that ends sooner than this after the last one did not serve.
+const SOON: Duration = Duration::from_secs(5);
+/// The pause before the second worker that died soon; it doubles.
+const PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// An old generation ends after this, whatever still waits for it.
+const DRAIN: Duration = Duration::from_secs(60);
+
+/// What a group's task is told.
+#[derive(Debug)]
+pub(crate) enum ToGroup {
+    Want(Arc<GroupSpec>),
+    Channel(usize, UnboundedSender<ToChannel>),
+    Ended { worker: u64, died: bool },
+    Zygote { generation: u64, said: Said },
+    Worker { generation: u64, worker: u64, said: Said },
+    Fork { generation: u64, channel: usize },
+    Start,
+    Overdue { generation: u64 },
+    Drained { generation: u64 },
+    Close,
+}
+
+/// What came over a control socket.
+#[derive(Debug)]
+pub(crate) enum Said {
+    Message(Box<FromPython>),
+    Gone(String),
+}
+
+/// A group.
+pub(crate) struct Group {
+    shared: Arc<Shared>,
+    channels: HashMap<usize, UnboundedSender<ToChannel>>,
+    inbox: UnboundedSender<ToGroup>,
+    wanted: Arc<GroupSpec>,
+    next: Option<Zygote>,
+    live: Option<Zygote>,
+    old: Vec<Zygote>,
+    generation: u64,
+    workers: u64,
+    deaths: u32,
+    last_death: Option<Instant>,
+    state: GroupState,
+}
+
+impl Group {
+    /// Starts the group's task, and with it the first generation.
+    pub(crate) fn start(
+        shared: Arc<Shared>,
+        channels: HashMap<usize, UnboundedSender<ToChannel>>,
+        wanted: Arc<GroupSpec>,
+    ) -> (UnboundedSender<ToGroup>, JoinHandle<()>) {
+        let (inbox, received) = mpsc::unbounded_channel();
+        let state = GroupState { name: wanted.name.clone(), ..GroupState::default() };
+        let group = Self {
+            shared,
+            channels,
+            inbox: inbox.clone(),
+            wanted,
+            next: None,
+            live: None,
+            old: Vec::new(),
+            generation: 0,
+            workers: 0,
+            deaths: 0,
+            last_death: None,
+            state,
+        };
+        (inbox, tokio::task::spawn_local(group.serve(received)))
+    }
+
+    async fn serve(mut self, mut received: UnboundedReceiver<ToGroup>) {
+        self.load().await;
+        while let Some(told) = received.recv().await {
+            match told {
+                ToGroup::Want(spec) => {
+                    if self.wanted != spec {
+                        self.wanted = spec;
+                        self.load().await;
+                    }
+                }
+                ToGroup::Channel(id, channel) => self.join(id, channel).await,
+                ToGroup::Ended { worker, died } => self.ended(worker, died),
+                ToGroup::Zygote { generation, said } => self.zygote_said(generation, said).await,
+                ToGroup::Worker { generation, worker, said } => self.worker_said(generation, worker, said),
+                ToGroup::Fork { generation, channel } => self.fork(generation, channel).await,
+                ToGroup::Start => self.load().await,
+                ToGroup::Overdue { generation } => self.overdue(generation),
+                ToGroup::Drained { generation } => self.old.retain(|zygote| zygote.generation != generation),
+                ToGroup::Close => break,
+            }
+        }
+        self.tell(ToChannel::Gone);
+        self.shared.states.send_modify(|states| {
+            *states = Arc::new(states.iter().filter(|state| state.name != self.state.name).cloned().collect());
+        });
+    }
+
+    /// Begins a new generation of what is wanted now.
+    async fn load(&mut self) {
+        self.generation += 1;
+        self.next = None;
+        self.state.failures.clear();
+        self.state.loading = Some(self.generation);
+        if self.live.is_none() {
+            self.tell(ToChannel::Loading);
+        }
+        self.publish();
+        match Zygote::start(&self.shared.settings, self.wanted.clone(), self.generation, &self.inbox).await {
+            Ok(zygote) => {
+                self.next = Some(zygote);
+                self.later(self.shared.settings.load, ToGroup::Overdue { generation: self.generation });
+            }
+            Err(error) => self.fail(None, Stage::Start, format!("{}: {error}", self.shared.settings.python.display())),
+        }
+    }
+
+    /// The generation that loads has failed for this reason, whatever else is to come.
+    fn fail(&mut self, plugin: Option<Arc<str>>, stage: Stage, message: String) {
+        self.state.failures.push(LoadFailure { plugin, stage, message, traceback: String::new() });
+        self.give_up();
+    }
+
+    fn give_up(&mut self) {
+        self.next = None;
+        self.state.loading = None;
+        if self.live.is_none() {
+            self.tell(ToChannel::Failed);
+        }
+        self.publish();
+    }
+
+    async fn zygote_said(&mut self, generation: u64, said: Said) {
+        let loading = self.next.as_ref().is_some_and(|zygote| zygote.generation == generation);
+        match said {
+            Said::Gone(error) if loading => self.ended_loading(&error),
+            Said::Gone(_) => self.zygote_died(generation),
+            Said::Message(message) => match *message {
+                FromPython::Loaded { plugins, chains } if loading => self.loaded(plugins, chains).await,
+                FromPython::Failed { plugin, stage, message, traceback } if loading => {
+                    let plugin = plugin.map(Arc::from);
+                    self.state.failures.push(LoadFailure { plugin, stage, message, traceback });
+                }
+                FromPython::Forked { worker, pid } => {
+                    let forked = self.zygote(generation).map(|zygote| zygote.forked(worker, pid));
+                    if let Some(Err(error)) = forked {
+                        self.log("error", format!("worker {pid}: {error}"));
+                    }
+                    self.hand_over(generation, worker);
+                }
+                FromPython::Exited { pid, status, signal } => {
+                    self.log("debug", format!("worker {pid} ended: status {status:?}, signal {signal:?}"))
+                }
+                other => self.log_of(&other),
+            },
+        }
+    }
+
+    fn ended_loading(&mut self, error: &str) {
+        if self.state.failures.is_empty() {
+            self.fail(None, Stage::Start, format!("the process ended before it had loaded: {error}"));
+        } else {
+            self.give_up();
+        }
+    }
+
+    /// Its workers end with it, by the kernel's doing.
+    fn zygote_died(&mut self, generation: u64) {
+        if self.live.as_ref().is_some_and(|zygote| zygote.generation == generation) {
+            self.live = None;
+            self.state.restarts += 1;
+            let pause = self.pause();
+            self.later(pause, ToGroup::Start);
+        }
+        self.old.retain(|zygote| zygote.generation != generation);
+    }
+
+    async fn loaded(&mut self, plugins: HashMap<String, LoadedPlugin>, reported: HashMap<String, Vec<String>>) {
+        let Some(zygote) = &mut self.next else { return };
+        let Some(chains) = chains(&zygote.spec, &plugins, &reported) else {
+            return self.fail(None, Stage::Hooks, "what was loaded is not what was asked for".to_owned());
+        };
+        zygote.loaded = Some(Arc::new(Loaded { spec: zygote.spec.clone(), chains }));
+        let mut told: Vec<_> = plugins
+            .into_iter()
+            .map(|(name, plugin)| PluginInfo { name: name.into(), version: plugin.version, hooks: plugin.hooks })
+            .collect();
+        told.sort_by(|one, other| one.name.cmp(&other.name));
+        self.state.plugins = told;
+        let generation = zygote.generation;
+        let channels: Vec<_> = self.channels.keys().copied().collect();
+        for channel in channels {
+            self.fork(generation, channel).await;
+        }
+        self.promote();
+    }
+
+    fn worker_said(&mut self, generation: u64, worker: u64, said: Said) {
+        match said {
+            // Its death is seen by the thread that it serves, and by nobody's want where it serves none.
+            Said::Gone(_) => {}
+            Said::Message(message) => match *message {
+                FromPython::Ready {} => {
+                    if let Some(one) = self.zygote(generation).and_then(|zygote| zygote.workers.get_mut(&worker)) {
+                        one.ready = true;
+                    }
+                    self.hand_over(generation, worker);
+                }
+                FromPython::Failed { plugin, stage, message, traceback } => {
+                    let loading = self.next.as_ref().is_some_and(|zygote| zygote.generation == generation);
+                    self.log("error", format!("a worker is not fit to serve: {message}"));
+                    if loading {
+                        self.state.failures.push(LoadFailure { plugin: plugin.map(Arc::from), stage, message, traceback });
+                        self.give_up();
+                    }
+                }
+                FromPython::Stats { memory_bytes } => self.told_memory(generation, worker, memory_bytes),
+                other => self.log_of(&other),
+            },
+        }
+    }
+
+    /// A worker of the serving generation goes to its thread at once; those of the next wait for each other.
+    fn hand_over(&mut self, generation: u64, worker: u64) {
+        let Some(live) = self.live.as_mut().filter(|zygote| zygote.generation == generation) else { return self.promote() };
+        let Some((channel, ends)) = live.hand_over(worker) else { return };
+        if let Some(channel) = self.channels.get(&channel) {
+            let _ = channel.send(ToChannel::Worker(ends));
+        }
+    }
+
+    /// The next generation serves when each thread has a worker of it.
+    fn promote(&mut self) {
+        let ready = |zygote: &Zygote| {
+            let has = |id: &usize| zygote.workers.values().any(|worker| worker.channel == *id && worker.ready && worker.is_known());
+            zygote.loaded.is_some() && self.channels.keys().all(has)
+        };
+        let Some(mut next) = self.next.take_if(|next| ready(next)) else { return };
+        let workers: Vec<_> = next.workers.keys().copied().collect();
+        for (channel, ends) in workers.into_iter().filter_map(|worker| next.hand_over(worker)).collect::<Vec<_>>() {
+            if let Some(channel) = self.channels.get(&channel) {
+                let _ = channel.send(ToChannel::Worker(ends));
+            }
+        }
+        self.state.live = next.generation;
+        self.state.loading = None;
+        if let Some(old) = self.live.replace(next) {
+            self.later(DRAIN, ToGroup::Drained { generation: old.generation });
+            if !old.workers.is_empty() {
+                self.old.push(old);
+            }
+        }
+        self.publish();
+    }
+
+    async fn join(&mut self, id: usize, channel: UnboundedSender<ToChannel>) {
+        self.channels.insert(id, channel);
+        for generation in [&self.live, &self.next]
+            .into_iter()
+            .flatten()
+            .filter(|zygote| zygote.loaded.is_some())
+            .map(|zygote| zygote.generation)
+            .collect::<Vec<_>>()
+        {
+            self.fork(generation, id).await;
+        }
+    }
+
+    async fn fork(&mut self, generation: u64, channel: usize) {
+        self.workers += 1;
+        let worker = self.workers;
+        let Some(zygote) = self.zygote(generation) else { return };
+        if let Err(error) = zygote.fork(worker, channel).await {
+            self.log("error", format!("no worker was forked: {error}"));
+            // The process is gone, or will be: then all begins anew.
+            self.zygote_died(generation);
+        }
+    }
+
+    fn ended(&mut self, worker: u64, died: bool) {
+        let mut all = self.live.iter_mut().chain(&mut self.old);
+        let Some((generation, gone)) = all.find_map(|zygote| Some((zygote.generation, zygote.workers.remove(&worker)?))) else { return };
+        self.old.retain(|zygote| !zygote.workers.is_empty());
+        if died && self.live.as_ref().is_some_and(|zygote| zygote.generation == generation) {
+            self.state.restarts += 1;
+            self.publish();
+            let pause = self.pause();
+            self.later(pause, ToGroup::Fork { generation, channel: gone.channel });
+        }
+    }
+
+    fn overdue(&mut self, generation: u64) {
+        if self.next.as_ref().is_some_and(|zygote| zygote.generation == generation) {
+            self.fail(None, Stage::Import, format!("not loaded after {} s", self.shared.settings.load.as_secs_f32()));
+        }
+    }
+
+    /// None before the first restart in a while, doubling after that.
+    fn pause(&mut self) -> Duration {
+        let now = Instant::now();
+        let soon = self.last_death.replace(now).is_some_and(|last| now.duration_since(last) < SOON);
+        self.deaths = if soon { self.deaths + 1 } else { 0 };
+        if self.deaths == 0 { Duration::ZERO } else { (PAUSE * (1 << self.deaths.min(10))).min(LONGEST_PAUSE) }
+    }
+
+    fn later(&self, pause: Duration, told: ToGroup) {
+        if pause.is_zero() {
+            let _ = self.inbox.send(told);
+            return;
+        }
+        let inbox = self.inbox.clone();
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(pause).await;
+            let _ = inbox.send(told);
+        });
+    }
+
+    fn zygote(&mut self, generation: u64) -> Option<&mut Zygote> {
+        let all = self.live.iter_mut().chain(&mut self.next).chain(&mut self.old);
+        all.into_iter().find(|zygote| zygote.generation == generation)
+    }
+
+    fn told_memory(&mut self, generation: u64, worker: u64, memory_bytes: u64) {
+        if let Some(one) = self.zygote(generation).and_then(|zygote| zygote.workers.get_mut(&worker)) {
+            one.memory_bytes = memory_bytes;
+        }
+        self.state.memory_bytes = self.live.iter().flat_map(|zygote| zygote.workers.values()).map(|worker| worker.memory_bytes).sum();
+        self.publish();
+    }
+
+    fn tell(&self, what: impl Fn(Arc<str>) -> ToChannel) {
+        for channel in self.channels.values() {
+            let _ = channel.send(what(self.state.name.clone()));
+        }
+    }
+
+    fn publish(&self) {
+        self.shared.states.send_modify(|states| {
+            let mut all: Vec<_> = states.iter().filter(|state| state.name != self.state.name).cloned().collect();
+            all.push(self.state.clone());
+            all.sort_by(|one, other| one.name.cmp(&other.name));
+            *states = Arc::new(all);
+        });
+    }
+
+    fn log_of(&self, message: &FromPython) {
+        if let Some(record) = record(&self.state.name, message) {
+            (self.shared.settings.log)(&record);
+        }
+    }
+
+    fn log(&self, level: &str, text: String) {
+        (self.shared.settings.log)(&crate::LogRecord { group: self.state.name.clone(), plugin: None, level: level.to_owned(), text });
+    }
+}
