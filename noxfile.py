@@ -24,7 +24,8 @@ SYNC_BENCH = [
     "--group",
     "bench",
 ]
-PYTHON = ["packages/sdk/src", "packages/controlplane/src", "packages/cli/src"]
+PLUGINS = [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("plugins/*/src"))]
+PYTHON = ["packages/sdk/src", "packages/controlplane/src", "packages/cli/src", *PLUGINS]
 RUST = ["cargo", "test", "-q", "--locked", "--workspace", "--exclude", "plait-sdk-native", "--no-fail-fast"]
 LAST_FAILED = ROOT / ".pytest_cache/v/cache/lastfailed"
 PASSED = ROOT / ".pytest_cache/passed"

@@ -1,0 +1,5 @@
+"""Sticky canary releases: `Canary` is the plugin."""
+
+from plait_canary.plugin import Canary
+
+__all__ = ["Canary"]
