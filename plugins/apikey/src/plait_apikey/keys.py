@@ -1,4 +1,4 @@
-"""Keys: what is kept of one, how it is recognised, how a new one is made. Used by `plugin`.
+"""Keys: what is kept of one, how it is recognised, how a new one is made. Used by `plugin`; `plait-apikey` makes one.
 
 A key holds 256 random bits, so one round of SHA-256 is enough: nobody guesses it, and a slow hash as for passwords
 would let strangers spend the processor.
@@ -6,6 +6,7 @@ would let strangers spend the processor.
 
 import hashlib
 import secrets
+import sys
 from datetime import datetime
 
 import plait_sdk as plait
@@ -33,10 +34,15 @@ def digest(key: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
 
 
+def main() -> int:
+    """The command `plait-apikey`."""
+    return make(sys.argv[1:])
+
+
 def make(words: list[str]) -> int:
     """Makes a key and prints it once, with the lines for `keys`. Exit code 2 for wrong usage."""
     if not words or words[0].startswith("-"):
-        print("usage: plait apikey NAME [SCOPE ...]      for example: plait apikey billing orders:read")
+        print("usage: plait-apikey NAME [SCOPE ...]      for example: plait-apikey billing orders:read")
         return 2
     name, *scopes = words
     key = PREFIX + secrets.token_urlsafe(32)

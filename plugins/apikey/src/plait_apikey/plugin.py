@@ -10,7 +10,7 @@ from typing import Any
 import plait_sdk as plait
 from pydantic import Field, model_validator
 
-from plait_apikey.keys import Key, digest, make
+from plait_apikey.keys import Key, digest
 
 
 class Rule(plait.PluginConfig):
@@ -87,11 +87,6 @@ class ApiKey(plait.Plugin[Config]):
         rule = next((rule for rule in self.config.rules if rule.names(request.path, request.method)), None)
         missing = sorted(set(rule.scopes) - set(request.claims.get("scopes", []))) if rule else []
         return plait.Deny(f"the API key lacks the scope {', '.join(missing)}") if missing else None
-
-    @plait.hookimpl
-    def commands(self) -> list[plait.Command]:
-        """`plait apikey NAME [SCOPE ...]`: a new key, and what to write in `keys`."""
-        return [plait.Command("apikey", "Makes an API key: plait apikey NAME [SCOPE ...]", make)]
 
     def _refusal(self, why: str) -> plait.Reply:
         headers = {"www-authenticate": f'ApiKey header="{self.config.header}"', "content-type": "text/plain"}
