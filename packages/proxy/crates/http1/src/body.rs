@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::{Error, Field, Framing, field::begins_with, request::checked};
+use crate::{Error, Field, Framing, field::begins_with};
 
 /// The longest extension of a chunk; the longest in use (a signature of 64 digits and its name) takes 81.
 const EXTENSION_BYTES: usize = 240;
@@ -214,4 +214,13 @@ fn forbidden(field: &Field<'_>) -> bool {
     ];
     const PREFIXES: [&str; 2] = ["plait-", "x-forwarded-"];
     HEAD_ONLY.iter().any(|name| name.eq_ignore_ascii_case(field.name)) || PREFIXES.iter().any(|prefix| begins_with(field.name, prefix))
+}
+
+/// A field with a name that is a token and a value without control characters.
+fn checked<'b>(header: &httparse::Header<'b>) -> Result<Field<'b>, Error> {
+    // All of it is looked at, without an early end: so it takes many bytes at a time.
+    if header.value.iter().fold(false, |bad, &b| bad | ((b < b' ') & (b != b'\t')) | (b == 0x7f)) {
+        return Err(Error::Malformed("header value: a control character"));
+    }
+    Ok(Field { name: header.name, value: header.value })
 }

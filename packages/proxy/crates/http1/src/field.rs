@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use crate::{Error, request::checked};
+use crate::Error;
 
 /// The most fields that any configuration allows; room for them stands on the stack while a head is parsed.
 pub const MAX_HEADERS: usize = 256;
@@ -69,8 +69,8 @@ pub struct Fields<'r, 'b> {
     pub(crate) upgrade_token: bool,
     pub(crate) upgrade: Option<&'b str>,
     pub(crate) expect_continue: bool,
-    named: [&'b str; NAMED],
-    named_len: usize,
+    /// Fields that Connection names.
+    named: usize,
 }
 
 /// `timeout=5` of a Keep-Alive field. What is no number is no promise.
@@ -84,12 +84,17 @@ fn idle_seconds(value: &[u8]) -> Option<u32> {
 const NAMED: usize = 16;
 
 impl<'r, 'b> Fields<'r, 'b> {
-    /// Sorts the fields; refuses what makes the framing ambiguous.
+    /// Sorts the fields; refuses what makes the framing ambiguous. That no value holds a control character was seen when they were parsed.
     pub(crate) fn sort(all: &'r [httparse::Header<'b>]) -> Result<Self, Error> {
         let mut fields = Self { all, ..Self::default() };
         for (at, header) in all.iter().enumerate() {
-            if fields.goes_on(checked(header)?)? {
+            if fields.goes_on(header)? {
                 fields.kept[at / 64] |= 1 << (at % 64);
+            }
+        }
+        if fields.named > 0 {
+            for (at, _) in all.iter().enumerate().filter(|(_, header)| is_named(header.name, all)) {
+                fields.kept[at / 64] &= !(1 << (at % 64));
             }
         }
         Ok(fields)
@@ -97,14 +102,12 @@ impl<'r, 'b> Fields<'r, 'b> {
 
     /// The fields that go from end to end, in order: not those of this connection, its framing, Host or Expect.
     pub fn end_to_end(&self) -> impl Iterator<Item = Field<'b>> + '_ {
-        let named = &self.named[..self.named_len];
         let kept = self.all.iter().enumerate().filter(|(at, _)| self.kept[at / 64] & (1 << (at % 64)) != 0);
         kept.map(|(_, header)| Field { name: header.name, value: header.value })
-            .filter(move |field| !named.iter().any(|name| name.eq_ignore_ascii_case(field.name)))
     }
 
     /// Whether a field goes from end to end; one that does not is taken note of.
-    fn goes_on(&mut self, field: Field<'b>) -> Result<bool, Error> {
+    fn goes_on(&mut self, field: &httparse::Header<'b>) -> Result<bool, Error> {
         // The length picks the few candidates, so that most fields cost one comparison of a number.
         let name = field.name;
         match name.len() {
@@ -175,20 +178,28 @@ impl<'r, 'b> Fields<'r, 'b> {
     }
 
     fn connection(&mut self, value: &'b [u8]) -> Result<(), Error> {
-        for token in text(value)?.split(',').map(str::trim).filter(|token| !token.is_empty()) {
+        for token in tokens(text(value)?) {
             match token {
                 t if t.eq_ignore_ascii_case("close") => self.close = true,
                 t if t.eq_ignore_ascii_case("keep-alive") => self.keep_alive = true,
                 t if t.eq_ignore_ascii_case("upgrade") => self.upgrade_token = true,
                 t if protected(t) => return Err(Error::Ambiguous("Connection names a field that must not be dropped")),
-                t => {
-                    *self.named.get_mut(self.named_len).ok_or(Error::HeadTooLarge)? = t;
-                    self.named_len += 1;
-                }
+                _ if self.named == NAMED => return Err(Error::HeadTooLarge),
+                _ => self.named += 1,
             }
         }
         Ok(())
     }
+}
+
+fn tokens(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').map(str::trim).filter(|token| !token.is_empty())
+}
+
+/// Whether a Connection field of the head names this one.
+fn is_named(name: &str, all: &[httparse::Header<'_>]) -> bool {
+    let lists = all.iter().filter(|header| header.name.eq_ignore_ascii_case("connection"));
+    lists.filter_map(|header| text(header.value).ok()).flat_map(tokens).any(|token| token.eq_ignore_ascii_case(name))
 }
 
 /// Fields that a peer must not have dropped by naming them in Connection: the next hop would see another message.
@@ -237,6 +248,24 @@ pub(crate) fn authority(value: &[u8]) -> Result<&str, Error> {
 
 pub(crate) fn text(value: &[u8]) -> Result<&str, Error> {
     std::str::from_utf8(value).map_err(|_| Error::Malformed("header value"))
+}
+
+/// Where a head ends that httparse found, with `fields`; `None` = it did not, or the lines have to be looked at.
+///
+/// httparse takes no control character inside a line, but a lone LF for the end of one, and empty lines before the first. So it is enough to look
+/// where lines begin.
+pub(crate) fn well_formed_end(
+    bytes: &[u8],
+    found: httparse::Result<usize>,
+    fields: &[httparse::Header<'_>],
+    limits: &Limits,
+) -> Option<usize> {
+    let Ok(httparse::Status::Complete(end)) = found else { return None };
+    let head = &bytes[..end];
+    let begins_a_line = |field: &httparse::Header<'_>| head[..field.name.as_ptr().addr() - head.as_ptr().addr()].ends_with(b"\r\n");
+    let good =
+        end <= limits.head_bytes && !matches!(head, [b'\r' | b'\n', ..]) && fields.iter().all(begins_a_line) && head.ends_with(b"\r\n\r\n");
+    good.then_some(end)
 }
 
 /// Where the head ends (after the empty line), checking line ends on the way: CR LF only, no folding, no other control character.

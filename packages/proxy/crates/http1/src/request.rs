@@ -1,8 +1,8 @@
 //! A request head: line, target, fields, framing.
 
 use crate::{
-    Error, Field, Fields, Framing, Limits, MAX_HEADERS, Room,
-    field::{authority, head_end},
+    Error, Fields, Framing, Limits, MAX_HEADERS, Room,
+    field::{authority, head_end, well_formed_end},
 };
 
 /// A request head, borrowed from the bytes it came in.
@@ -47,17 +47,19 @@ impl<'b> Request<'_, 'b> {
 /// One empty line before the request is passed over, as RFC 9112 asks.
 pub fn parse_request<'r, 'b>(bytes: &'b [u8], limits: &Limits, room: &'r mut Room<'b>) -> Result<Option<Request<'r, 'b>>, Error> {
     let skipped = if bytes.starts_with(b"\r\n") { 2 } else { 0 };
-    let Some(end) = head_end(&bytes[skipped..], limits)? else { return Ok(None) };
-    let head = &bytes[skipped..skipped + end];
+    let head = &bytes[skipped..];
     let room = &mut room.0[..limits.headers.min(MAX_HEADERS)];
     let mut parsed = httparse::Request::new(&mut []);
-    match parsed.parse_with_uninit_headers(head, room) {
-        Ok(httparse::Status::Complete(_)) => {}
-        Ok(httparse::Status::Partial) => return Err(Error::Malformed("head")),
-        Err(httparse::Error::TooManyHeaders) => return Err(Error::HeadTooLarge),
-        Err(httparse::Error::Version) => return Err(version_error(head)),
-        Err(_) => return Err(Error::Malformed("head")),
-    }
+    let found = parsed.parse_with_uninit_headers(head, room);
+    let Some(end) = well_formed_end(head, found, parsed.headers, limits) else {
+        // What is not whole may be wrong already.
+        let Some(end) = head_end(head, limits)? else { return Ok(None) };
+        return Err(match found {
+            Err(httparse::Error::TooManyHeaders) => Error::HeadTooLarge,
+            Err(httparse::Error::Version) => version_error(&head[..end]),
+            Ok(_) | Err(_) => Error::Malformed("head"),
+        });
+    };
     let (method, target, minor_version) =
         (parsed.method.unwrap_or_default(), parsed.path.unwrap_or_default(), parsed.version.unwrap_or_default());
     let fields = Fields::sort(parsed.headers)?;
@@ -95,15 +97,6 @@ fn version_error(head: &[u8]) -> Error {
         }
         _ => Error::Malformed("request line"),
     }
-}
-
-/// A field with a name that is a token and a value without control characters.
-pub(crate) fn checked<'b>(header: &httparse::Header<'b>) -> Result<Field<'b>, Error> {
-    // All of it is looked at, without an early end: so it takes many bytes at a time.
-    if header.value.iter().fold(false, |bad, &b| bad | ((b < b' ') & (b != b'\t')) | (b == 0x7f)) {
-        return Err(Error::Malformed("header value: a control character"));
-    }
-    Ok(Field { name: header.name, value: header.value })
 }
 
 fn framing(method: &str, minor_version: u8, fields: &Fields<'_, '_>) -> Result<Framing, Error> {

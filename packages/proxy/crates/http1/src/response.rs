@@ -1,6 +1,9 @@
 //! A response head: status, fields, framing.
 
-use crate::{Error, Fields, Framing, Limits, MAX_HEADERS, Room, field::head_end};
+use crate::{
+    Error, Fields, Framing, Limits, MAX_HEADERS, Room,
+    field::{head_end, well_formed_end},
+};
 
 /// A response head, borrowed from the bytes it came in.
 #[derive(Debug)]
@@ -32,16 +35,18 @@ pub fn parse_response<'r, 'b>(
     limits: &Limits,
     room: &'r mut Room<'b>,
 ) -> Result<Option<Response<'r, 'b>>, Error> {
-    let Some(end) = head_end(bytes, limits)? else { return Ok(None) };
     let room = &mut room.0[..limits.headers.min(MAX_HEADERS)];
     let mut parsed = httparse::Response::new(&mut []);
-    match httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, &bytes[..end], room) {
-        Ok(httparse::Status::Complete(_)) => {}
-        Ok(httparse::Status::Partial) => return Err(Error::Malformed("head")),
-        Err(httparse::Error::TooManyHeaders) => return Err(Error::HeadTooLarge),
-        Err(httparse::Error::Version) => return Err(Error::Version),
-        Err(_) => return Err(Error::Malformed("head")),
-    }
+    let found = httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, bytes, room);
+    let Some(end) = well_formed_end(bytes, found, parsed.headers, limits) else {
+        // What is not whole may be wrong already.
+        let Some(_) = head_end(bytes, limits)? else { return Ok(None) };
+        return Err(match found {
+            Err(httparse::Error::TooManyHeaders) => Error::HeadTooLarge,
+            Err(httparse::Error::Version) => Error::Version,
+            Ok(_) | Err(_) => Error::Malformed("head"),
+        });
+    };
     let (status, minor_version) = (parsed.code.unwrap_or_default(), parsed.version.unwrap_or_default());
     if status < 100 {
         return Err(Error::Malformed("status"));

@@ -4,7 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // clippy's own exemption ends at #[test] functions; helpers beside them are tests too
 
-use plait_http1::{BodyDecoder, Error, Limits, Room, parse_request};
+use plait_http1::{BodyDecoder, Error, Limits, Room, parse_request, parse_response};
 
 struct Case {
     name: String,
@@ -144,6 +144,30 @@ proptest::proptest! {
             if let (Ok(whole), Ok(split)) = (whole, split) {
                 proptest::prop_assert_eq!(whole, split);
             }
+        }
+    }
+}
+
+#[test]
+fn a_control_character_is_refused_wherever_it_stands_in_a_head() {
+    let refused = |bytes: &[u8], response: bool| {
+        let mut room = Room::default();
+        match response {
+            true => parse_response(bytes, "GET", &Limits::default(), &mut room).is_err(),
+            false => parse_request(bytes, &Limits::default(), &mut room).is_err(),
+        }
+    };
+    for (head, response) in [("GET /a HTTP/1.1\r\nHost: a\r\nX-A: b c\r\n\r\n", false), ("HTTP/1.1 200 Fine\r\nX-A: b c\r\n\r\n", true)] {
+        // White space is lawful around a value and within it.
+        for (at, control) in (0..head.len() - 1).flat_map(|at| (0..=b' ').chain([0x7f]).map(move |control| (at, control))) {
+            let inserted = [&head.as_bytes()[..at], &[control], &head.as_bytes()[at..], b"\r\n\r\n"].concat();
+            if !matches!(control, b'\t' | b' ') {
+                assert!(refused(&inserted, response), "{control} at {at} of {head:?}");
+            }
+        }
+        for at in head.match_indices("\r\n").map(|(at, _)| at) {
+            let lone = [&head.as_bytes()[..at], &head.as_bytes()[at + 1..], b"\r\n\r\n"].concat();
+            assert!(refused(&lone, response), "a line that ends in LF alone at {at} of {head:?}");
         }
     }
 }
