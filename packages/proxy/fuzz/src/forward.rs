@@ -39,7 +39,7 @@ pub(crate) fn forward(input: &[u8], out: &mut Vec<u8>) -> Result<Vec<Message>, E
 
 fn write_head(out: &mut Vec<u8>, request: &Request<'_, '_>) {
     // HTTP/1.0 need not name a host; a proxy would know it from where the connection was going.
-    write_request_line(out, request.method, request.origin_target(), request.host.unwrap_or("localhost"));
+    write_request_line(out, request.method, &[request.origin_target()], request.host.unwrap_or("localhost"));
     for field in request.fields.end_to_end() {
         write_field(out, field.name, field.value);
     }

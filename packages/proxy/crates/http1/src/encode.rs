@@ -4,9 +4,9 @@ use std::io::Write;
 
 use crate::Framing;
 
-/// "METHOD target HTTP/1.1" and Host.
-pub fn write_request_line(out: &mut Vec<u8>, method: &str, target: &str, host: &str) {
-    for part in [method, " ", target, " HTTP/1.1\r\nhost: ", host, "\r\n"] {
+/// "METHOD target HTTP/1.1" and Host; the target comes in parts.
+pub fn write_request_line(out: &mut Vec<u8>, method: &str, target: &[&str], host: &str) {
+    for part in [&[method, " "], target, &[" HTTP/1.1\r\nhost: ", host, "\r\n"]].into_iter().flatten() {
         out.extend_from_slice(part.as_bytes());
     }
 }

@@ -2,9 +2,9 @@
 //! `discovery` publishes, `proxy` loads and waits; what became of plugins is said here for `discovery` to tell. Must not know how a snapshot is
 //! made.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Deref, sync::Arc, time::Duration};
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::{ArcSwap, Guard, cache::Cache};
 use tokio::sync::{mpsc, watch};
 
 use crate::{Destination, DestinationKey, PluginReport, Snapshot};
@@ -36,6 +36,28 @@ pub struct World {
     reports: watch::Sender<Vec<PluginReport>>,
 }
 
+/// The snapshot as one thread saw it last. While it is in force, to ask for it again costs a comparison.
+#[derive(Debug)]
+pub struct Seen(Cache<Swap, Arc<Snapshot>>);
+
+impl Seen {
+    /// The current snapshot.
+    pub fn now(&mut self) -> &Arc<Snapshot> {
+        self.0.load()
+    }
+}
+
+#[derive(Debug)]
+struct Swap(Arc<World>);
+
+impl Deref for Swap {
+    type Target = ArcSwap<Snapshot>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0.snapshot
+    }
+}
+
 impl World {
     /// An empty world, and the receiving end of its demands for the discovery client.
     pub fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<Demand>) {
@@ -53,6 +75,11 @@ impl World {
     /// The current snapshot, to keep across awaits.
     pub fn load_full(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
+    }
+
+    /// The same for a thread that asks often.
+    pub fn seen(self: &Arc<Self>) -> Seen {
+        Seen(Cache::new(Swap(self.clone())))
     }
 
     /// Puts a new snapshot in force and wakes all who wait.

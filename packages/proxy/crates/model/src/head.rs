@@ -16,6 +16,8 @@ pub struct RequestHead {
     pub path: String,
     /// After '?'; `None` without one.
     pub query: Option<String>,
+    /// Storage for a query, where there is none.
+    pub spare: String,
     /// Header fields.
     pub headers: Headers,
     /// Authority, path and query as they came in HTTP/2, to be sent on like that where nothing of them was changed.
@@ -28,9 +30,22 @@ impl RequestHead {
         self.method = Method::GET;
         self.authority.clear();
         self.path.clear();
-        self.query = None;
+        self.set_query(None);
         self.headers.clear();
         self.came = None;
+    }
+
+    /// Takes over a query, in the storage of the one before.
+    pub fn set_query(&mut self, query: Option<&str>) {
+        let mut stored = self.query.take().unwrap_or_else(|| std::mem::take(&mut self.spare));
+        stored.clear();
+        match query {
+            Some(query) => {
+                stored.push_str(query);
+                self.query = Some(stored);
+            }
+            None => self.spare = stored,
+        }
     }
 
     /// The value of each query parameter of that name, percent-decoded, '+' as space; a parameter without '=' has the value "".

@@ -26,7 +26,7 @@ mod snapshot;
 mod workload;
 mod zones;
 
-pub use cell::{Demand, DiscoveryUnavailable, Lookup, World};
+pub use cell::{Demand, DiscoveryUnavailable, Lookup, Seen, World};
 pub use direct::Direct;
 pub use endpoint::{
     Algorithm, Backend, BackendState, BackendTraffic, Endpoint, EndpointState, HashOn, OutlierDetection, OutlierState, SuccessRate,

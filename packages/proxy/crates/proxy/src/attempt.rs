@@ -3,7 +3,6 @@
 
 use std::{
     rc::Rc,
-    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -11,7 +10,7 @@ use plait_decide::{
     deadline,
     limit::{self, Admitted, Full},
     outlier,
-    retry::{self, Again, Budget, Ended},
+    retry::{self, Again, Ended},
     retry_after,
 };
 use plait_model::{Headers, Reason, RetryBudget};
@@ -28,7 +27,7 @@ use crate::{
     queue,
     reject::Reject,
     upstream, verdict,
-    worker::Worker,
+    worker::{Retrying, Worker},
 };
 
 /// Carries the deadline of a caller of gRPC.
@@ -39,8 +38,10 @@ const GRPC_TIMEOUT: &str = "grpc-timeout";
 pub(crate) struct Tries {
     /// Those before this one.
     count: u32,
-    /// Endpoints asked so far.
+    /// Endpoints asked before that.
     tried: Vec<u64>,
+    /// The one that is asked now.
+    asked: Option<u64>,
     /// The next try takes no connection that was idle.
     fresh: bool,
     /// The caller was told to send its body.
@@ -48,8 +49,7 @@ pub(crate) struct Tries {
     deadline: Option<Instant>,
     /// The caller told its own deadline.
     told: bool,
-    budget: Rc<Budget>,
-    destination: Arc<str>,
+    retrying: Rc<Retrying>,
 }
 
 /// Whether a request can be sent once more.
@@ -103,18 +103,18 @@ pub(crate) async fn run(call: &mut Call, plan: &Plan, outcome: &mut Outcome<'_>)
     let began = Instant::from_std(outcome.began());
     let own = callers_deadline(call);
     let limit = traffic.and_then(|traffic| traffic.request_timeout).into_iter().chain(own).min();
-    let budget = call.worker.budget(&outcome.destination);
-    budget.request(&budget_rules(plan), call.worker.at(outcome.began()));
+    let retrying = call.worker.retrying(&outcome.destination);
+    retrying.budget.request(&budget_rules(plan), call.worker.at(outcome.began()));
     let mut tries = Tries {
         count: 0,
         tried: Vec::new(),
+        asked: None,
         fresh: false,
         continued: false,
         // A limit that the clock cannot reach is none.
         deadline: limit.and_then(|limit| began.checked_add(limit)),
         told: own.is_some(),
-        budget,
-        destination: outcome.destination.clone(),
+        retrying,
     };
     loop {
         outcome.attempts += 1;
@@ -134,6 +134,7 @@ pub(crate) async fn run(call: &mut Call, plan: &Plan, outcome: &mut Outcome<'_>)
         if !pause.is_zero() {
             tokio::time::sleep(pause).await;
         }
+        call.worker.tick();
     }
 }
 
@@ -151,6 +152,7 @@ async fn bounded(call: &mut Call, plan: &Plan, tries: &mut Tries, outcome: &mut 
     let turn = queue::turn(call, plan, &hop, tries.deadline).await.map_err(Stop::Over)?;
     if turn.waited {
         // It was long ago.
+        call.worker.tick();
         hop = chosen(call, plan, tries)?;
     }
     if let (true, Some(deadline)) = (tries.told, tries.deadline) {
@@ -159,13 +161,14 @@ async fn bounded(call: &mut Call, plan: &Plan, tries: &mut Tries, outcome: &mut 
         call.head.headers.set(GRPC_TIMEOUT, left.as_bytes());
     }
     let ended = in_time(call, (plan, &hop), tries, outcome).await;
-    learn(call, plan, &hop, (&ended, &tries.destination));
+    learn(call, plan, &hop, (&ended, &tries.retrying));
     ended
 }
 
 /// Where this try goes.
-fn chosen(call: &Call, plan: &Plan, tries: &Tries) -> Result<Hop, Stop> {
-    let mut hop = plan.hop(&call.workload, &tries.tried, call.worker.now_nanos()).map_err(|reject| Stop::Over(reject.into()))?;
+fn chosen<'p>(call: &Call, plan: &'p Plan, tries: &mut Tries) -> Result<Hop<'p>, Stop> {
+    tries.tried.extend(tries.asked.take());
+    let mut hop = plan.hop(&call.workload, &tries.tried, call.worker.recent_nanos()).map_err(|reject| Stop::Over(reject.into()))?;
     if let Target::Backend(backend) = &plan.target {
         hop.http2 = call.speaks_http2(backend.protocol);
     }
@@ -182,12 +185,12 @@ fn admitted(plan: &Plan) -> Result<Option<Admitted<'_>>, Stop> {
 }
 
 /// What the end of a try says of its endpoint counts for the next picks.
-fn learn(call: &Call, plan: &Plan, hop: &Hop, (ended, destination): (&Result<(), Stop>, &Arc<str>)) {
+fn learn(call: &Call, plan: &Plan, hop: &Hop<'_>, (ended, retrying): (&Result<(), Stop>, &Retrying)) {
     if let Err(Stop::Failed(Failed { stale: true, .. })) = ended {
         call.worker.pool.met_closing(hop.to(), std::time::Instant::now());
-        call.worker.shared.telemetry.met_closing(destination);
+        call.worker.shared.telemetry.met_closing(&retrying.destination);
     }
-    let (Target::Backend(backend), Some(endpoint)) = (&plan.target, &hop.endpoint) else { return };
+    let (Target::Backend(backend), Some(endpoint)) = (&plan.target, hop.endpoint) else { return };
     // Asked first: without rules nobody needs the clock.
     if backend.traffic.outliers.is_some()
         && let Some(good) = verdict::of(ended, &call.wish, &call.response)
@@ -197,7 +200,7 @@ fn learn(call: &Call, plan: &Plan, hop: &Hop, (ended, destination): (&Result<(),
     }
 }
 
-async fn in_time(call: &mut Call, (plan, hop): (&Plan, &Hop), tries: &mut Tries, outcome: &mut Outcome<'_>) -> Result<(), Stop> {
+async fn in_time(call: &mut Call, (plan, hop): (&Plan, &Hop<'_>), tries: &mut Tries, outcome: &mut Outcome<'_>) -> Result<(), Stop> {
     let attempt = plan.traffic().and_then(|traffic| traffic.attempt_timeout).and_then(|limit| Instant::now().checked_add(limit));
     let deadline = tries.deadline;
     let Some(limit) = earliest(deadline, attempt).filter(|_| matches!(call.wish, Wish::Answer { .. })) else {
@@ -223,20 +226,17 @@ fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
 }
 
 /// One try: open, exchange.
-async fn once(call: &mut Call, (plan, hop): (&Plan, &Hop), tries: &mut Tries, outcome: &mut Outcome<'_>) -> Result<(), Stop> {
-    if let Some(endpoint) = &hop.endpoint {
-        outcome.endpoint = endpoint.workload.clone();
-        if plan.has_choice() {
-            tries.tried.push(endpoint.id);
-        }
+async fn once(call: &mut Call, (plan, hop): (&Plan, &Hop<'_>), tries: &mut Tries, outcome: &mut Outcome<'_>) -> Result<(), Stop> {
+    if let Some(endpoint) = hop.endpoint {
+        outcome.endpoint.set(&endpoint.workload);
+        tries.asked = plan.has_choice().then_some(endpoint.id);
         if let Some(backend) = plan.crosses_zones(&call.workload, endpoint) {
             call.worker.shared.telemetry.crossed_zones(&backend.key);
         }
     }
-    let workload = call.workload.clone();
     // Opaque bytes never follow what another caller said before.
     let fresh = tries.fresh || call.wish == Wish::Tunnel;
-    let upstream = upstream::open(&call.worker, &workload, hop, fresh).await?;
+    let upstream = upstream::open(&call.worker, &call.workload, hop, fresh).await?;
     exchange::run(call, (upstream, hop), plan, tries, outcome).await
 }
 
@@ -250,7 +250,7 @@ impl Tries {
         if stale && repeatable.idempotent && !self.fresh {
             // The far end had closed the idle connection: no fault of anybody's, and no retry in the user's sense.
             self.fresh = true;
-            self.tried.pop();
+            self.asked = None;
             return Some(Duration::ZERO);
         }
         // The process beside us is the only one of its kind: what it refused it would refuse again.
@@ -263,11 +263,11 @@ impl Tries {
         if self.deadline.is_some_and(|deadline| Instant::now() + pause >= deadline) {
             return None;
         }
-        if !self.budget.take(&budget_rules(plan), worker.now()) {
+        if !self.retrying.budget.take(&budget_rules(plan), worker.now()) {
             return None;
         }
         self.count += 1;
-        worker.shared.telemetry.retried(&self.destination);
+        worker.shared.telemetry.retried(&self.retrying.destination);
         Some(pause)
     }
 

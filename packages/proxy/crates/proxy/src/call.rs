@@ -97,8 +97,8 @@ impl Wish {
 impl Call {
     /// Takes what the newest snapshot says of the workload beside us; a workload that is gone stays as it was.
     pub(crate) fn refresh(&mut self) {
-        if let Some(newest) = self.worker.shared.world.load().workloads.get(&*self.workload.key) {
-            self.workload = newest.clone();
+        if let Some(newest) = self.worker.newest(&self.workload) {
+            self.workload = newest;
         }
     }
 

@@ -89,7 +89,7 @@ async fn ask(worker: &Rc<Worker>, settings: &Settings, endpoint: &Arc<Endpoint>)
     };
     let hop = Hop {
         address: endpoint.address,
-        endpoint: Some(endpoint.clone()),
+        endpoint: Some(endpoint),
         http2,
         connect_timeout: settings.connect_timeout,
         idle_timeout: settings.rules.interval,
@@ -101,7 +101,7 @@ async fn ask(worker: &Rc<Worker>, settings: &Settings, endpoint: &Arc<Endpoint>)
     let asked = Outgoing { head: &head, wish: &wish, generation: snapshot.generation };
     // A connection that was idle may be closing: that would say nothing.
     let upstream = upstream::open(worker, source, &hop, true).await?;
-    let Begun { mut sink, mut awaited, _busy } = upstream.begin(asked)?;
+    let Begun { mut sink, mut awaited, _busy } = upstream.begin(&hop, asked)?;
     let lost = |error| Verdict::from(upstream::broke(&error, snapshot.generation));
     if !body.is_empty() {
         sink.bytes(body, true).await.map_err(lost)?;
@@ -112,11 +112,11 @@ async fn ask(worker: &Rc<Worker>, settings: &Settings, endpoint: &Arc<Endpoint>)
     let mut answer = ResponseHead::default();
     let mut response = loop {
         if let Arrived::Final(response) = awaited.next(asked, &worker.limits(), &mut answer).await? {
-            break *response;
+            break response;
         }
     };
     if let Some(reject) = response.reject.take() {
-        return Err(if reject.delivered { Failed::broken(reject) } else { Failed::undelivered(reject) }.into());
+        return Err(if reject.delivered { Failed::broken(*reject) } else { Failed::undelivered(*reject) }.into());
     }
     if wish == Wish::Tunnel {
         // An orderly end, else the process sees a caller that broke off.

@@ -1,7 +1,13 @@
 //! One try, from its first byte to its last: the body goes up while the answer comes down. Called by `attempt`.
 //! The answer may come before the body has gone; a caller that leaves ends it; what cannot be whole is visibly broken.
 
-use std::{future::poll_fn, pin::pin, rc::Rc, task::Poll, time::Duration};
+use std::{
+    future::poll_fn,
+    pin::{Pin, pin},
+    rc::Rc,
+    task::Poll,
+    time::Duration,
+};
 
 use plait_decide::{retry::Ended, rewrite, session};
 use plait_http1::Framing;
@@ -34,7 +40,7 @@ const ITS_END: Duration = Duration::from_secs(1);
 struct Down<'c> {
     worker: &'c Worker,
     plan: &'c Plan,
-    hop: &'c Hop,
+    hop: &'c Hop<'c>,
     wish: &'c Wish,
     progress: &'c Progress<'c>,
     response: &'c mut ResponseHead,
@@ -44,15 +50,15 @@ struct Down<'c> {
 /// Sends the request and brings the answer back.
 pub(crate) async fn run(
     call: &mut Call,
-    (upstream, hop): (Upstream, &Hop),
+    (upstream, hop): (Upstream, &Hop<'_>),
     plan: &Plan,
     tries: &mut Tries,
     outcome: &mut Outcome<'_>,
 ) -> Result<(), Stop> {
     let worker = Rc::clone(&call.worker);
-    let mut in_flight = hop.endpoint.as_ref().map(|endpoint| InFlight::begin(&worker, endpoint));
+    let mut in_flight = hop.endpoint.map(|endpoint| InFlight::begin(&worker, endpoint));
     let asked = Outgoing { head: &call.head, wish: &call.wish, generation: plan.snapshot.generation };
-    let Begun { mut sink, mut awaited, _busy } = upstream.begin(asked)?;
+    let Begun { mut sink, mut awaited, _busy } = upstream.begin(hop, asked)?;
     bid_go_on(&call.wish, &mut call.answer, tries).await?;
     // What was sent before is sent again; a tunnel may have begun with bytes that were read already.
     let again = if tries.is_repeated() || call.wish == Wish::Tunnel { call.kept.whole() } else { None };
@@ -69,19 +75,20 @@ pub(crate) async fn run(
             response: &mut call.response,
             answer: &mut call.answer,
         };
-        let lost = lost(&worker, plan, &call.workload.key, (&call.peer, call.port.unwrap_or_default()), asked);
+        // Pinned here: what is moved into a future is copied with all the room that it needs.
+        let mut lost = pin!(lost(&worker, plan, &call.workload.key, (&call.peer, call.port.unwrap_or_default()), asked));
         let brought = async {
             let mut response = down.head(&mut awaited, asked, &worker, &mut up).await?;
             if let Some(in_flight) = &mut in_flight {
                 in_flight.answered();
             }
             let repeatable = Repeatable { idempotent: asked.head.method.is_idempotent(), whole: call.kept.is_whole() };
-            down.judge(&response, repeatable, tries, &worker)?;
+            down.judge(&mut response, repeatable, tries, &worker)?;
             if worker.shared.drain.has_begun() {
                 down.answer.close();
             }
             down.begin(&response)?;
-            down.body(&mut response, &mut up, lost).await?;
+            down.body(&mut response, &mut up, lost.as_mut()).await?;
             if up.open && lacks_its_end(down.wish, &progress) {
                 // A stream that we leave now is reset, and its caller may take that for the end of more than its own half.
                 let _ = Box::pin(tokio::time::timeout(ITS_END, up.sending.as_mut())).await;
@@ -94,6 +101,7 @@ pub(crate) async fn run(
     outcome.received_bytes += progress.received.get();
     match ended {
         Ok(response) => {
+            worker.tick();
             outcome.status = call.response.status;
             if progress.whole.get() && response.said.keep_alive && !response.opened {
                 upstream::keep(&worker, hop, sink, response);
@@ -118,8 +126,8 @@ async fn bid_go_on(wish: &Wish, answer: &mut Answer, tries: &mut Tries) -> Resul
 }
 
 /// An endpoint whose sidecar cannot reach its process is passed over for a while.
-fn note_refusal(stop: &Stop, hop: &Hop, worker: &Worker) {
-    if let (Stop::Failed(Failed { ended: Ended::Undelivered, reject, .. }), Some(endpoint)) = (stop, &hop.endpoint)
+fn note_refusal(stop: &Stop, hop: &Hop<'_>, worker: &Worker) {
+    if let (Stop::Failed(Failed { ended: Ended::Undelivered, reject, .. }), Some(endpoint)) = (stop, hop.endpoint)
         // One that has no more connections is at work.
         && reject.reason != Reason::ConnectionLimit
     {
@@ -149,7 +157,7 @@ impl Down<'_> {
         asked: Outgoing<'_>,
         worker: &Worker,
         up: &mut Up<'_, F>,
-    ) -> Result<Box<Response>, Stop> {
+    ) -> Result<Response, Stop> {
         let limits = worker.limits();
         if let Awaited::Http2(_) = awaited
             // Before anything was sent no answer is there, and to look for one costs as much as to send a body.
@@ -195,8 +203,8 @@ impl Down<'_> {
     }
 
     /// Whether this answer is the one: not when another proxy made it and nothing was delivered, nor when the user wants it tried again.
-    fn judge(&self, response: &Response, repeatable: Repeatable, tries: &mut Tries, worker: &Worker) -> Result<(), Stop> {
-        if let Some(reject) = response.reject.clone() {
+    fn judge(&self, response: &mut Response, repeatable: Repeatable, tries: &mut Tries, worker: &Worker) -> Result<(), Stop> {
+        if let Some(reject) = response.reject.take().map(|reject| *reject) {
             // What went wrong behind the other proxy is as if it had gone wrong here.
             return Err(match (reject.reason.is_of_the_place(), reject.delivered) {
                 (true, false) => Stop::Failed(Failed::undelivered(reject)),
@@ -239,7 +247,7 @@ impl Down<'_> {
     /// Who has no session, or one with another endpoint, gets one with this.
     fn tell_session(&mut self) {
         if *self.wish != Wish::Tunnel
-            && let (Target::Backend(backend), Some(endpoint)) = (&self.plan.target, &self.hop.endpoint)
+            && let (Target::Backend(backend), Some(endpoint)) = (&self.plan.target, self.hop.endpoint)
             && let Some(affinity) = self.plan.new_session(endpoint)
         {
             session::begin(affinity, endpoint, unix_seconds(), &mut self.response.headers);
@@ -252,12 +260,11 @@ impl Down<'_> {
         &mut self,
         response: &mut Response,
         up: &mut Up<'_, F>,
-        lost: impl Future<Output = Reject>,
+        mut lost: Pin<&mut impl Future<Output = Reject>>,
     ) -> Result<(), Stop> {
         let (plan, progress, opened) = (self.plan, self.progress, response.opened);
         let Some(sink) = self.answer.sink() else { return Err(Stop::Over(Fault::Caller)) };
         let mut receiving = pin!(pump(&mut response.body, sink, None, &progress.received));
-        let mut lost = pin!(lost);
         let mut idle = pin!(stalled(progress, opened));
         let mut received = false;
         loop {

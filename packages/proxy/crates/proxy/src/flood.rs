@@ -147,8 +147,8 @@ impl Credit {
     }
 
     /// A request ended.
-    pub(crate) fn ended(&self) {
-        self.used.set(Instant::now());
+    pub(crate) fn ended(&self, now: Instant) {
+        self.used.set(now);
     }
 
     fn heads(&self, under_way: bool) {
@@ -159,15 +159,13 @@ impl Credit {
     }
 
     /// A request began.
-    pub(crate) fn request(&self) -> Instant {
+    pub(crate) fn request(&self, now: Instant) {
         if self.requests.get() >= LAST * self.of.taken_back() && !self.restless.get() {
             self.requests.set(self.requests.get() / 2);
             self.taken_back.set(self.taken_back.get() / 2);
         }
         self.requests.set(self.requests.get() + 1);
-        let now = Instant::now();
         self.used.set(now);
-        now
     }
 
     /// The caller took back the request that began then.

@@ -7,11 +7,11 @@ use plait_model::{Endpoint, Gate};
 use crate::{call::Wish, pool::To};
 
 /// Where one try goes.
-#[derive(Debug, Clone)]
-pub(crate) struct Hop {
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Hop<'p> {
     pub(crate) address: SocketAddr,
     /// The endpoint of a Service; `None` for the process beside us and for what is outside the mesh.
-    pub(crate) endpoint: Option<Arc<Endpoint>>,
+    pub(crate) endpoint: Option<&'p Arc<Endpoint>>,
     /// The process speaks HTTP/2 by prior knowledge; of no meaning where a proxy is in between.
     pub(crate) http2: bool,
     /// Longest wait for a connection.
@@ -19,15 +19,15 @@ pub(crate) struct Hop {
     /// An idle connection is closed after this.
     pub(crate) idle_timeout: Duration,
     /// Counts the connections to it; `None` outside the mesh.
-    pub(crate) gate: Option<Arc<Gate>>,
+    pub(crate) gate: Option<&'p Arc<Gate>>,
     /// Connections at a time; `None` = no limit.
     pub(crate) most: Option<NonZeroU32>,
 }
 
-impl Hop {
+impl<'p> Hop<'p> {
     /// By what the pool knows its connections.
-    pub(crate) fn to(&self) -> To<'_> {
-        (self.address, self.gate.as_ref())
+    pub(crate) fn to(&self) -> To<'p> {
+        (self.address, self.gate)
     }
 
     /// Whether a try takes a connection to itself: all but requests that share one of HTTP/2.
@@ -37,6 +37,11 @@ impl Hop {
 
     /// Whether the far end must prove an identity: then nothing ever leaves in plaintext.
     pub(crate) fn is_mesh(&self) -> bool {
-        self.endpoint.as_ref().is_some_and(|endpoint| endpoint.identity.is_some())
+        self.proxy().is_some()
+    }
+
+    /// The endpoint whose sidecar is asked; `None` = its process is.
+    pub(crate) fn proxy(&self) -> Option<&'p Arc<Endpoint>> {
+        self.endpoint.filter(|endpoint| endpoint.identity.is_some())
     }
 }

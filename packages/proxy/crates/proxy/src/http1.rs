@@ -58,6 +58,7 @@ pub(crate) enum Ended {
 
 /// Serves the connection to its end, or until its client turns out to speak HTTP/2.
 pub(crate) async fn serve(call: &mut Call, record: &mut Record) -> Ended {
+    call.worker.tick();
     let mut drain = call.worker.shared.drain.watch();
     let (alarm, draining) = (pin!(sleep(IDLE)), pin!(drain.begun()));
     let mut patience = Patience::new(alarm, draining);
@@ -120,7 +121,8 @@ async fn head(call: &mut Call, patience: &mut Patience<'_>) -> Head {
     let limits = call.worker.limits();
     let Some(input) = call.body.input() else { return Head::Closed };
     let mut first = input.buffer.is_empty();
-    let mut until = Instant::now()
+    // The clock was read when the connection began, or when its last request ended.
+    let mut until = Instant::from_std(call.worker.recent())
         + if patience.is_stopping() {
             CROSSING
         } else if first {
@@ -178,10 +180,10 @@ async fn refuse(call: &mut Call, record: &mut Record, reason: Reason, detail: St
 }
 
 async fn flush(call: &mut Call) -> Result<(), crate::source::Broken> {
-    match call.answer.sink() {
-        Some(sink) => sink.flush().await,
-        None => Ok(()),
-    }
+    let Some(sink) = call.answer.sink().filter(|sink| sink.has_pending()) else { return Ok(()) };
+    let flushed = sink.flush().await;
+    call.worker.tick();
+    flushed
 }
 
 /// Writes what waits, says that nothing follows, and reads what still comes for a moment.
@@ -235,7 +237,9 @@ async fn connect(call: &mut Call, record: &mut Record) -> bool {
     }
     let authority = std::mem::take(&mut call.head.authority);
     call.answer.restart(Form { minor_version: 1, head_only: false, close: false, opening: Opening::Silent });
-    match connection::speaks(call, protocol, Some(Port::new(&key, port))).await {
+    let speaks = connection::speaks(call, protocol, Some(Port::new(&key, port))).await;
+    call.worker.tick();
+    match speaks {
         Speaks::Http => {
             (call.fixed, call.port) = (Some(key), Some(port));
             true

@@ -13,7 +13,10 @@ use http::{Method, Request};
 use plait_http1::Framing;
 use plait_model::{DestinationKey, Peer, Reason, Workload};
 use plait_telemetry::{Cut, Direction, Outcome, Protocol, Record};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
 
 use crate::{
     answer::{Answer, Reader},
@@ -81,9 +84,8 @@ pub(crate) struct Party {
 impl Party {
     /// Takes the newest snapshot's word on the workload; one that is gone stays as it was.
     fn refresh(self: &mut Rc<Self>) {
-        let world = self.worker.shared.world.load();
-        if let Some(newest) = world.workloads.get(&*self.workload.key).filter(|newest| !Arc::ptr_eq(newest, &self.workload)) {
-            *self = Rc::new(Self { workload: newest.clone(), ..(**self).clone() });
+        if let Some(workload) = self.worker.newest(&self.workload) {
+            *self = Rc::new(Self { workload, ..(**self).clone() });
         }
     }
 }
@@ -134,7 +136,7 @@ async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
     let mut closed = false;
     loop {
         let accepting = poll_fn(|cx| {
-            window.keep(|size| connection.set_initial_window_size(size));
+            window.keep(|| Instant::from_std(party.worker.recent()), |size| connection.set_initial_window_size(size));
             let accepted = connection.poll_accept(cx);
             if accepted.is_pending() {
                 common.credit.next_turn();
@@ -210,7 +212,8 @@ async fn streams(worker: Rc<Worker>, first: Taken) {
 /// Serves the stream that was taken up. It is handed over by reference: what is moved into a future is copied with all the room that it needs.
 async fn stream(taken: &mut Option<Taken>) {
     let Some(Taken { request, mut respond, party, common }) = taken.take() else { return };
-    let began = common.credit.request();
+    let began = Instant::from_std(party.worker.tick());
+    common.credit.request(began);
     let _counted = (party.worker.incoming.one_more(), common.open.one_more());
     if poll_fn(|cx| Poll::Ready(respond.poll_reset(cx).is_ready())).await {
         // It was made to be taken back: nothing is owed to it.
@@ -259,7 +262,7 @@ async fn stream(taken: &mut Option<Taken>) {
     if proxy.is_none() {
         linger(&mut call).await;
     }
-    common.credit.ended();
+    common.credit.ended(Instant::from_std(call.worker.recent()));
     let mut spare = common.spare.borrow_mut();
     if spare.len() < SPARE {
         spare.push((call.retire(), record));

@@ -1,7 +1,5 @@
 //! What a request means to the load and the latency of its endpoint. Held by `exchange` while it is under way.
 
-use std::sync::Arc;
-
 use plait_decide::balance;
 use plait_model::Endpoint;
 
@@ -11,20 +9,22 @@ use crate::worker::Worker;
 #[derive(Debug)]
 pub(crate) struct InFlight<'w> {
     worker: &'w Worker,
-    endpoint: Arc<Endpoint>,
+    endpoint: &'w Endpoint,
     began_nanos: u64,
     latency_nanos: Option<u64>,
 }
 
 impl<'w> InFlight<'w> {
-    pub(crate) fn begin(worker: &'w Worker, endpoint: &Arc<Endpoint>) -> Self {
+    pub(crate) fn begin(worker: &'w Worker, endpoint: &'w Endpoint) -> Self {
         balance::started(endpoint);
-        Self { worker, endpoint: endpoint.clone(), began_nanos: worker.now_nanos(), latency_nanos: None }
+        worker.tick();
+        Self { worker, endpoint, began_nanos: worker.recent_nanos(), latency_nanos: None }
     }
 
     /// The head of the answer is there.
     pub(crate) fn answered(&mut self) {
-        self.latency_nanos = Some(self.worker.now_nanos().saturating_sub(self.began_nanos));
+        self.worker.tick();
+        self.latency_nanos = Some(self.worker.recent_nanos().saturating_sub(self.began_nanos));
     }
 }
 
@@ -32,6 +32,6 @@ impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         // What the latency says is of the moment when the head came.
         let at = self.began_nanos + self.latency_nanos.unwrap_or_default();
-        balance::finished(&self.endpoint, self.latency_nanos, at);
+        balance::finished(self.endpoint, self.latency_nanos, at);
     }
 }

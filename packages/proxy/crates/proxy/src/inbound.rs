@@ -16,7 +16,7 @@ use crate::{
 
 /// Decides.
 pub(crate) fn decide(call: &mut Call, outcome: &mut Outcome<'_>) -> Result<Plan, Fault> {
-    let snapshot = call.worker.shared.world.load_full();
+    let snapshot = call.worker.snapshot();
     outcome.generation = snapshot.generation;
     let Some(workload) = snapshot.workloads.get(&*call.workload.key).cloned() else {
         let detail = format!("Workload {} is gone", call.workload.key);
@@ -24,7 +24,7 @@ pub(crate) fn decide(call: &mut Call, outcome: &mut Outcome<'_>) -> Result<Plan,
     };
     let (number, declared) = (call.port.unwrap_or_default(), call.port.and_then(|number| workload.port(number)));
     let service = declared.map(|port| &port.service).filter(|service| !service.is_empty());
-    outcome.destination = service.unwrap_or(&workload.key).clone();
+    outcome.destination.set(service.unwrap_or(&workload.key));
     let address = SocketAddr::new(workload.address, number);
     if declared.is_none() {
         may_be_undeclared(call, &workload, address, snapshot.generation)?;

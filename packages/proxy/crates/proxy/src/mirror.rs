@@ -73,10 +73,11 @@ async fn deliver(worker: &Rc<Worker>, copy: Copy) -> Option<()> {
     health::called(worker, &limited, &source.key);
     // Copies follow nobody's session.
     let plan = Plan { snapshot, target: Target::Backend(backend), rule: None, share: 0, mirrors: Vec::new(), hash: None, session: None };
-    let hop = plan.hop(&source, &[], worker.now_nanos()).ok()?;
+    worker.tick();
+    let hop = plan.hop(&source, &[], worker.recent_nanos()).ok()?;
     let _turn = queue::turn_of_a_copy(&plan, &hop, &wish)?;
     let asked = Outgoing { head: &head, wish: &wish, generation };
-    let Begun { mut sink, mut awaited, _busy } = upstream::open(worker, &source, &hop, false).await.ok()?.begin(asked).ok()?;
+    let Begun { mut sink, mut awaited, _busy } = upstream::open(worker, &source, &hop, false).await.ok()?.begin(&hop, asked).ok()?;
     if !body.is_empty() {
         sink.bytes(body, true).await.ok()?;
     }
@@ -91,6 +92,7 @@ async fn deliver(worker: &Rc<Worker>, copy: Copy) -> Option<()> {
         response.body.consume();
     }
     if response.said.keep_alive {
+        worker.tick();
         upstream::keep(worker, &hop, sink, response);
     }
     Some(())

@@ -285,7 +285,7 @@ async fn drive<S>(
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let running = poll_fn(|cx| {
-        window.keep(|size| connection.set_initial_window_size(size));
+        window.keep(tokio::time::Instant::now, |size| connection.set_initial_window_size(size));
         credit.next_turn();
         Pin::new(&mut connection).poll(cx)
     });

@@ -32,7 +32,7 @@ const HTTP_PORT: u16 = 80;
 #[derive(Debug)]
 pub(crate) enum Decided {
     /// It is sent on.
-    Go(Box<Plan>),
+    Go(Plan),
     /// The route answers it: the head stands in `Call::response`.
     Answered,
 }
@@ -40,22 +40,22 @@ pub(crate) enum Decided {
 /// Decides; request filters are applied to the head.
 pub(crate) async fn decide(call: &mut Call, outcome: &mut Outcome<'_>) -> Result<Decided, Fault> {
     let (key, port) = named(call)?;
-    outcome.destination = key.shared().clone();
+    outcome.destination.set(key.shared());
     let (snapshot, found) = discover(call, &key).await?;
     outcome.generation = snapshot.generation;
     let Lookup::Known(destination) = found else {
         // Whatever an application makes up is a host, not a Service of ours: metrics bound the two apart.
         if call.fixed.is_none() {
-            outcome.destination = call.head.authority.as_str().into();
+            outcome.destination.set(&call.head.authority.as_str().into());
         }
-        return outside(call, snapshot, port).await.map(|plan| Decided::Go(Box::new(plan)));
+        return outside(call, snapshot, port).await.map(Decided::Go);
     };
     call.worker.used(&destination, outcome.began());
     if !key.is_service() {
-        outcome.destination = destination.key.shared().clone();
+        outcome.destination.set(destination.key.shared());
     }
     if let Some(direct) = &destination.direct {
-        return Ok(Decided::Go(Box::new(directly(call, outcome, snapshot, direct.backend(port)))));
+        return Ok(Decided::Go(directly(call, outcome, snapshot, direct.backend(port))));
     }
     let service_port = destination.port(port).ok_or_else(|| no_port(&destination, port, snapshot.generation))?;
     if service_port.protocol_for(&call.workload.namespace).is_opaque() && call.wish != Wish::Tunnel {
@@ -64,24 +64,24 @@ pub(crate) async fn decide(call: &mut Call, outcome: &mut Outcome<'_>) -> Result
     let (rule, share) = match call.wish {
         Wish::Tunnel => {
             let plan = tunnel::decide(call, outcome, snapshot.clone(), (&destination, service_port)).await?;
-            return Ok(Decided::Go(Box::new(plan)));
+            return Ok(Decided::Go(plan));
         }
         Wish::Answer { .. } | Wish::Upgrade(_) => match routed(call, service_port, &snapshot)? {
             Routed::Share(rule, share) => (rule, share),
             Routed::Redirected(rule) => {
-                outcome.route = rule.label.clone();
+                outcome.route.set(&rule.label);
                 return Ok(Decided::Answered);
             }
         },
     };
-    outcome.route = rule.label.clone();
-    outcome.backend = rule.backends[share].backend.clone();
+    outcome.route.set(&rule.label);
+    outcome.backend.set(&rule.backends[share].backend);
     let backend = backend(&rule, share, &snapshot)?;
     let hash = hash::of_request(&backend, &call.head, &call.peer);
     let session = backend.sessions.as_ref().and_then(|_| session::endpoint(&backend, &call.head, Some(unix_seconds())));
     let mut plan = Plan { snapshot, target: Target::Backend(backend), rule: Some(rule), share, mirrors: Vec::new(), hash, session };
     plan.mirrors = mirrors(plan.filters());
-    Ok(Decided::Go(Box::new(plan)))
+    Ok(Decided::Go(plan))
 }
 
 /// To a workload at its own address.
@@ -92,7 +92,7 @@ fn directly(call: &mut Call, outcome: &mut Outcome<'_>, snapshot: Arc<Snapshot>,
     if call.wish == Wish::Tunnel {
         call.head.method = Method::CONNECT;
     }
-    outcome.backend = backend.key.clone();
+    outcome.backend.set(&backend.key);
     let target = Target::Backend(Arc::new(backend));
     Plan { snapshot, target, rule: None, share: 0, mirrors: Vec::new(), hash: None, session: None }
 }
@@ -119,7 +119,7 @@ pub(crate) fn named(call: &mut Call) -> Result<(DestinationKey, u16), Fault> {
 /// What the mesh says of a destination, and the snapshot that says it.
 pub(crate) async fn discover(call: &Call, key: &DestinationKey) -> Result<(Arc<Snapshot>, Lookup), Fault> {
     let world = &call.worker.shared.world;
-    let snapshot = world.load_full();
+    let snapshot = call.worker.snapshot();
     if let Some(found) = snapshot.lookup(key) {
         return Ok((snapshot, found));
     }

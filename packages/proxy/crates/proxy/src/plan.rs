@@ -57,7 +57,7 @@ pub(crate) enum Target {
 
 impl Plan {
     /// Where the next try goes; endpoints in `tried` come last.
-    pub(crate) fn hop(&self, caller: &Workload, tried: &[u64], now_nanos: u64) -> Result<Hop, Reject> {
+    pub(crate) fn hop(&self, caller: &Workload, tried: &[u64], now_nanos: u64) -> Result<Hop<'_>, Reject> {
         let (address, endpoint, http2, connect_timeout, idle_timeout) = match &self.target {
             Target::Process { address, http2, .. } => (*address, None, *http2, CONNECT, IDLE),
             Target::Outside(address) => (*address, None, false, CONNECT, IDLE),
@@ -68,12 +68,12 @@ impl Plan {
                     Reject { detail, ..Reject::new(Reason::NoReadyEndpoint, self.snapshot.generation) }
                 })?;
                 let http2 = backend.protocol == Protocol::Http2;
-                (endpoint.address, Some(endpoint.clone()), http2, backend.traffic.connect_timeout, backend.traffic.idle_timeout)
+                (endpoint.address, Some(endpoint), http2, backend.traffic.connect_timeout, backend.traffic.idle_timeout)
             }
         };
         let (gate, limit) = self.gate().unzip();
         let most = limit.flatten().map(|limit| limit.most);
-        Ok(Hop { address, endpoint, http2, connect_timeout, idle_timeout, gate: gate.cloned(), most })
+        Ok(Hop { address, endpoint, http2, connect_timeout, idle_timeout, gate, most })
     }
 
     /// Who counts the connections to the target, and how many there may be.

@@ -24,7 +24,7 @@ pub(crate) struct Turn {
 
 /// Waits until a connection may be used. Ends with the caller, and with the time that the user allows: that of
 /// a request or an attempt, for a tunnel or an upgrade that of a connect.
-pub(crate) async fn turn(call: &mut Call, plan: &Plan, hop: &Hop, deadline: Option<Instant>) -> Result<Turn, Fault> {
+pub(crate) async fn turn(call: &mut Call, plan: &Plan, hop: &Hop<'_>, deadline: Option<Instant>) -> Result<Turn, Fault> {
     let Some((gate, Some(limit))) = plan.gate().filter(|_| hop.is_exclusive(&call.wish)) else {
         return Ok(Turn { _place: None, waited: false });
     };
@@ -39,7 +39,7 @@ pub(crate) async fn turn(call: &mut Call, plan: &Plan, hop: &Hop, deadline: Opti
 async fn wait(
     call: &mut Call,
     plan: &Plan,
-    (hop, limit, gate): (&Hop, &ConnectionLimit, &Gate),
+    (hop, limit, gate): (&Hop<'_>, &ConnectionLimit, &Gate),
     deadline: Option<Instant>,
 ) -> Result<Place, Fault> {
     call.worker.shared.telemetry.waited(&counted_for(plan));
@@ -59,7 +59,7 @@ async fn wait(
 }
 
 /// The same for a copy, which waits for nobody; `None` = it is not its turn.
-pub(crate) fn turn_of_a_copy(plan: &Plan, hop: &Hop, wish: &Wish) -> Option<Option<Place>> {
+pub(crate) fn turn_of_a_copy(plan: &Plan, hop: &Hop<'_>, wish: &Wish) -> Option<Option<Place>> {
     match plan.gate().filter(|_| hop.is_exclusive(wish)) {
         Some((gate, Some(limit))) => gate.try_use(limit).map(Some),
         Some((_, None)) | None => Some(None),
@@ -67,8 +67,8 @@ pub(crate) fn turn_of_a_copy(plan: &Plan, hop: &Hop, wish: &Wish) -> Option<Opti
 }
 
 /// The place of a connection that is to be dialled. When idle ones hold all places, one of them is closed, by another worker if need be.
-pub(crate) async fn place(worker: &Worker, hop: &Hop) -> Result<Option<Place>, Failed> {
-    let Some(gate) = &hop.gate else { return Ok(None) };
+pub(crate) async fn place(worker: &Worker, hop: &Hop<'_>) -> Result<Option<Place>, Failed> {
+    let Some(gate) = hop.gate else { return Ok(None) };
     if let Some(place) = gate.try_connect(hop.most) {
         return Ok(Some(place));
     }

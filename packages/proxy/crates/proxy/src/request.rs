@@ -19,9 +19,10 @@ use crate::{
 
 /// Serves one request, upgrade or tunnel to its end. Whether the connection goes on is told by `Call::answer`.
 pub(crate) async fn serve(call: &mut Call, record: &mut Record) {
-    let telemetry = call.worker.shared.telemetry.clone();
-    let mut outcome = Outcome::begin(&telemetry, record);
-    call.kept.restart(call.worker.shared.world.load().mesh.limits.buffered_bytes);
+    let worker = Rc::clone(&call.worker);
+    let mut outcome = Outcome::begin(&worker.shared.telemetry, record);
+    worker.note(outcome.began());
+    call.kept.restart(worker.look(|snapshot| snapshot.mesh.limits.buffered_bytes));
     note(call, &mut outcome);
     trace(call, &mut outcome);
     let ended = match decide(call, &mut outcome).await {
@@ -31,13 +32,15 @@ pub(crate) async fn serve(call: &mut Call, record: &mut Record) {
     };
     if let Err(fault) = ended {
         conclude(call, fault, &mut outcome).await;
+        worker.tick();
     }
+    outcome.ends(worker.recent());
 }
 
-/// Where the request goes; `None` when the route has answered it. Boxed: every idle connection has room for it.
-async fn decide(call: &mut Call, outcome: &mut Outcome<'_>) -> Result<Option<Box<Plan>>, Fault> {
+/// Where the request goes; `None` when the route has answered it.
+async fn decide(call: &mut Call, outcome: &mut Outcome<'_>) -> Result<Option<Plan>, Fault> {
     match call.direction {
-        Direction::Inbound => inbound::decide(call, outcome).map(|plan| Some(Box::new(plan))),
+        Direction::Inbound => inbound::decide(call, outcome).map(Some),
         Direction::Outbound => Ok(match outbound::decide(call, outcome).await? {
             Decided::Go(plan) => Some(plan),
             Decided::Answered => None,
@@ -60,6 +63,8 @@ async fn run(call: &mut Call, plan: &Plan, outcome: &mut Outcome<'_>) -> Result<
 }
 
 fn answer_redirect(call: &mut Call, outcome: &mut Outcome<'_>) -> Result<(), Fault> {
+    // It may have waited for discovery.
+    call.worker.tick();
     outcome.status = call.response.status;
     if !call.body.is_over() {
         call.answer.close();
@@ -91,7 +96,7 @@ fn trace(call: &mut Call, outcome: &mut Outcome<'_>) {
     let headers = &mut call.head.headers;
     let context = TraceContext::pass_on(headers.all("traceparent")).unwrap_or_else(|| {
         headers.remove("tracestate");
-        TraceContext::begin(call.worker.shared.world.load().mesh.sampling)
+        TraceContext::begin(call.worker.look(|snapshot| snapshot.mesh.sampling))
     });
     headers.set("traceparent", &context.header());
     outcome.trace = context;

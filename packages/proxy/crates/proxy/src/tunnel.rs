@@ -45,9 +45,9 @@ pub(crate) async fn decide(
         return Err(closed(table, &snapshot, "no rule of the route takes connections".into()).into());
     };
     let rule = choice.rule.clone();
-    outcome.route = rule.label.clone();
+    outcome.route.set(&rule.label);
     let share = share(&rule, &snapshot)?;
-    outcome.backend = rule.backends[share].backend.clone();
+    outcome.backend.set(&rule.backends[share].backend);
     let backend = backend(&rule, share, &snapshot)?;
     let hash = hash::of_request(&backend, &call.head, &call.peer);
     Ok(Plan { snapshot, target: Target::Backend(backend), rule: Some(rule), share, mirrors: Vec::new(), hash, session: None })

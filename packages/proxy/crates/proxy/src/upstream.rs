@@ -7,7 +7,7 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::Poll,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use h2::{client::ResponseFuture, ext::Protocol};
@@ -37,16 +37,8 @@ const FOR_EVER: Duration = Duration::from_secs(1 << 30);
 /// A far end that is ready for a request.
 #[derive(Debug)]
 pub(crate) enum Upstream {
-    Http1 {
-        input: Input,
-        output: Output,
-        reused: bool,
-    },
-    /// `proxy`: another one, on the way to that endpoint's process.
-    Http2 {
-        stream: Stream,
-        proxy: Option<Arc<Endpoint>>,
-    },
+    Http1 { input: Input, output: Output, reused: bool },
+    Http2(Stream),
 }
 
 /// What is asked of it.
@@ -86,7 +78,7 @@ pub(crate) enum Arrived {
     /// An interim head; another follows.
     Interim,
     /// The head.
-    Final(Box<Response>),
+    Final(Response),
 }
 
 /// An answer whose head is there.
@@ -97,24 +89,22 @@ pub(crate) struct Response {
     /// The protocol was changed, or the tunnel is open.
     pub(crate) opened: bool,
     /// The other proxy made it.
-    pub(crate) reject: Option<Reject>,
+    pub(crate) reject: Option<Box<Reject>>,
 }
 
 /// A connection to `hop`, on behalf of `source`.
-pub(crate) async fn open(worker: &Rc<Worker>, source: &Workload, hop: &Hop, fresh: bool) -> Result<Upstream, Failed> {
-    let opened = if let (Some(endpoint), true) = (&hop.endpoint, hop.is_mesh()) {
-        mesh::client::stream(worker, source, endpoint, hop.connect_timeout)
-            .await
-            .map(|stream| Upstream::Http2 { stream, proxy: Some(endpoint.clone()) })
+pub(crate) async fn open(worker: &Rc<Worker>, source: &Workload, hop: &Hop<'_>, fresh: bool) -> Result<Upstream, Failed> {
+    let opened = if let Some(endpoint) = hop.proxy() {
+        mesh::client::stream(worker, source, endpoint, hop.connect_timeout).await.map(Upstream::Http2)
     } else if hop.http2 {
-        process(worker, hop).await.map(|stream| Upstream::Http2 { stream, proxy: None })
-    } else if let Some((input, output)) = (!fresh).then(|| worker.pool.take(hop.to(), Instant::now())).flatten() {
+        process(worker, hop).await.map(Upstream::Http2)
+    } else if let Some((input, output)) = (!fresh).then(|| worker.pool.take(hop.to(), worker.recent())).flatten() {
         return Ok(Upstream::Http1 { input, output, reused: true });
     } else {
         // Boxed: dialling is rare, and every request would carry room for it.
         Box::pin(plain(worker, hop)).await
     };
-    if let Some(endpoint) = &hop.endpoint {
+    if let Some(endpoint) = hop.endpoint {
         match &opened {
             Ok(_) => balance::reached(endpoint),
             // It was not asked.
@@ -125,7 +115,7 @@ pub(crate) async fn open(worker: &Rc<Worker>, source: &Workload, hop: &Hop, fres
     opened
 }
 
-async fn plain(worker: &Worker, hop: &Hop) -> Result<Upstream, Failed> {
+async fn plain(worker: &Worker, hop: &Hop<'_>) -> Result<Upstream, Failed> {
     let place = queue::place(worker, hop).await?;
     let stream = plait_net::connect(hop.address, hop.connect_timeout).await.map_err(|error| refused(hop, &error))?;
     let (input, output) = placed_halves(stream, place);
@@ -133,7 +123,7 @@ async fn plain(worker: &Worker, hop: &Hop) -> Result<Upstream, Failed> {
 }
 
 /// A connection of HTTP/2 to a process that takes one more request.
-async fn process(worker: &Worker, hop: &Hop) -> Result<Stream, Failed> {
+async fn process(worker: &Worker, hop: &Hop<'_>) -> Result<Stream, Failed> {
     let proof = Proof { identity: None, trust: 0 };
     let dial = || async {
         let stream = plait_net::connect(hop.address, hop.connect_timeout).await.map_err(|error| refused(hop, &error))?;
@@ -150,14 +140,14 @@ async fn process(worker: &Worker, hop: &Hop) -> Result<Stream, Failed> {
     })
 }
 
-fn refused(hop: &Hop, error: &dyn std::fmt::Display) -> Failed {
+fn refused(hop: &Hop<'_>, error: &dyn std::fmt::Display) -> Failed {
     let detail = format!("{} does not accept connections: {error}", hop.address);
     Failed::undelivered(Reject { detail, ..Reject::new(Reason::UpstreamUnreachable, 0) })
 }
 
 impl Upstream {
-    /// Sends the head; in HTTP/1.1 it waits for the first piece of the body.
-    pub(crate) fn begin(self, asked: Outgoing<'_>) -> Result<Begun, Failed> {
+    /// Sends the head to where `hop` leads; in HTTP/1.1 it waits for the first piece of the body.
+    pub(crate) fn begin(self, hop: &Hop<'_>, asked: Outgoing<'_>) -> Result<Begun, Failed> {
         match self {
             Self::Http1 { input, output, .. } if *asked.wish == Wish::Tunnel => {
                 Ok(Begun { sink: Sink::http1(output, Framing::UntilClose), awaited: Awaited::Bytes(Some(input)), _busy: None })
@@ -171,8 +161,8 @@ impl Upstream {
                 write_request(output.pending(), asked.head, framing, next);
                 Ok(Begun { sink: Sink::http1(output, framing), awaited: Awaited::Http1 { input: Some(input), reused }, _busy: None })
             }
-            Self::Http2 { stream: Stream { mut sender, busy }, proxy } => {
-                let request = http2_request(asked, proxy.as_deref())
+            Self::Http2(Stream { mut sender, busy }) => {
+                let request = http2_request(asked, hop.proxy())
                     .map_err(|detail| Failed::broken(Reject { detail, ..Reject::new(Reason::BadRequest, asked.generation) }))?;
                 let ended = matches!(asked.wish, Wish::Answer { framing: Framing::None | Framing::Length(0), .. });
                 let (response, stream) = sender.send_request(request, ended).map_err(|error| lost(&error, asked.generation))?;
@@ -183,7 +173,7 @@ impl Upstream {
 }
 
 /// The head for a stream. `proxy`: for the sidecar of that endpoint, which is told the port of its process.
-fn http2_request(asked: Outgoing<'_>, proxy: Option<&Endpoint>) -> Result<Request<()>, String> {
+fn http2_request(asked: Outgoing<'_>, proxy: Option<&Arc<Endpoint>>) -> Result<Request<()>, String> {
     let port = proxy.map(|endpoint| endpoint.target_port);
     let told = |error: crate::heads::HeadError| error.to_string();
     match asked.wish {
@@ -226,7 +216,7 @@ impl Awaited {
 
 fn opened(body: Source) -> Arrived {
     let said = Said { framing: Framing::UntilClose, length: None, keep_alive: false, idle_seconds: None };
-    Arrived::Final(Box::new(Response { said, body, opened: true, reject: None }))
+    Arrived::Final(Response { said, body, opened: true, reject: None })
 }
 
 async fn http1_head(
@@ -255,7 +245,7 @@ async fn http1_head(
                     (100..200, _) => Ok(Arrived::Interim),
                     _ => {
                         let body = Source::http1(slot.take().expect("it was there"), said.framing);
-                        Ok(Arrived::Final(Box::new(Response { said, body, opened: false, reject: None })))
+                        Ok(Arrived::Final(Response { said, body, opened: false, reject: None }))
                     }
                 };
             }
@@ -286,7 +276,7 @@ async fn http2_head(response: &mut ResponseFuture, asked: Outgoing<'_>, head: &m
     let (parts, body) = arrived.await.map_err(|error| lost(&error, asked.generation))?;
     let Http2Said { length, reject, upgraded } = response_from_http2(parts, head);
     let Some(body) = body else { return Ok(Arrived::Interim) };
-    let reject = reject.and_then(|value| Reject::from_header(value.to_str().ok()?));
+    let reject = reject.and_then(|value| Reject::from_header(value.to_str().ok()?)).map(Box::new);
     let opens = match asked.wish {
         Wish::Answer { .. } => false,
         Wish::Upgrade(_) => upgraded,
@@ -306,7 +296,7 @@ async fn http2_head(response: &mut ResponseFuture, asked: Outgoing<'_>, head: &m
         None => Framing::Chunked,
     };
     let said = Said { framing, length, keep_alive: true, idle_seconds: None };
-    Ok(Arrived::Final(Box::new(Response { said, body: Source::http2(body), opened: false, reject })))
+    Ok(Arrived::Final(Response { said, body: Source::http2(body), opened: false, reject }))
 }
 
 /// What became of a request whose stream broke: one that the other proxy never took up may be tried elsewhere.
@@ -327,16 +317,16 @@ pub(crate) fn broke(error: &Broken, generation: u64) -> Failed {
     Failed { ended: Ended::Broken, ..Failed::broken(Reject { detail: error.to_string(), ..Reject::new(reason, generation) }) }
 }
 
-/// Puts a connection of HTTP/1.1 back, when its last exchange was whole.
-pub(crate) fn keep(worker: &Worker, hop: &Hop, sink: Sink, response: Box<Response>) {
-    let Response { said, body, .. } = *response;
+/// Puts a connection of HTTP/1.1 back, when its last exchange was whole. The clock was just read.
+pub(crate) fn keep(worker: &Worker, hop: &Hop<'_>, sink: Sink, response: Response) {
+    let Response { said, body, .. } = response;
     if let (Sink::Http1(sink), Source::Http1(body)) = (sink, body)
         && body.input.buffer.is_empty()
         && !worker.shared.drain.has_begun()
     {
         // A request takes a moment to get there: what its server keeps for so long is used for a second less.
         let told = said.idle_seconds.map_or(FOR_EVER, |seconds| Duration::from_secs(seconds.saturating_sub(1).into()));
-        worker.pool.put(hop.to(), (body.input, sink.output), hop.idle_timeout.min(told).min(FOR_EVER), Instant::now());
+        worker.pool.put(hop.to(), (body.input, sink.output), hop.idle_timeout.min(told).min(FOR_EVER), worker.recent());
     }
 }
 

@@ -77,13 +77,17 @@ impl Window {
     }
 
     /// Has `tell` pass on what became of the window, if anything did. It may fail while the peer has not answered the last change.
-    pub(crate) fn keep<E>(&mut self, tell: impl FnOnce(u32) -> Result<(), E>) {
+    pub(crate) fn keep<E>(&mut self, now: impl FnOnce() -> Instant, tell: impl FnOnce(u32) -> Result<(), E>) {
         let wanted = self.streams.window();
-        if wanted == self.told || (wanted > self.told && self.since.elapsed() < CALM) {
+        if wanted == self.told {
+            return;
+        }
+        let now = now();
+        if wanted > self.told && now.saturating_duration_since(self.since) < CALM {
             return;
         }
         if tell(wanted).is_ok() {
-            (self.told, self.since) = (wanted, Instant::now());
+            (self.told, self.since) = (wanted, now);
         }
     }
 }
@@ -99,7 +103,7 @@ mod tests {
         assert_eq!(window.size(), MOST);
         let told = |window: &mut Window, answered: bool| {
             let mut told = None;
-            window.keep(|size| {
+            window.keep(Instant::now, |size| {
                 told = Some(size);
                 answered.then_some(()).ok_or(())
             });

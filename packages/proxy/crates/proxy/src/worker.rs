@@ -11,7 +11,7 @@ use std::{
 };
 
 use plait_decide::retry::Budget;
-use plait_model::{Destination, Map};
+use plait_model::{Destination, Map, Seen, Snapshot, Workload};
 use tokio::sync::{Notify, watch};
 
 use crate::{Shared, desk::Desk, health, http2::Taken, listener, multiplex::Connections, pool::Pool, windows::Streams};
@@ -29,13 +29,24 @@ pub(crate) struct Worker {
     pub(crate) streams: Desk<Taken>,
     /// Streams of HTTP/2 on which requests came in.
     pub(crate) incoming: Streams,
-    budgets: RefCell<Map<Arc<str>, Rc<Budget>>>,
+    budgets: RefCell<Map<Arc<str>, Rc<Retrying>>>,
     trust: watch::Receiver<u64>,
+    /// The snapshot as it was seen last.
+    seen: RefCell<Seen>,
+    /// The clock as it was read last.
+    clock: Cell<Instant>,
     /// When the clock of the wall was read, and what it said: seconds since 1970.
     wall: Cell<(Instant, u64)>,
     /// Connections, streams and copies under way.
     active: Cell<usize>,
     ended: Notify,
+}
+
+/// What retries to one destination share.
+#[derive(Debug)]
+pub(crate) struct Retrying {
+    pub(crate) destination: Arc<str>,
+    pub(crate) budget: Budget,
 }
 
 /// Opens listeners for every workload of the snapshot, follows its changes, serves, and returns when the drain has ended all connections.
@@ -76,6 +87,8 @@ impl Worker {
             incoming: Streams::default(),
             budgets: RefCell::default(),
             trust: shared.identities.changes(),
+            seen: RefCell::new(shared.world.seen()),
+            clock: Cell::new(Instant::now()),
             wall: Cell::new((Instant::now(), 0)),
             active: Cell::new(0),
             ended: Notify::new(),
@@ -109,6 +122,41 @@ impl Worker {
         }
     }
 
+    /// Reads the clock.
+    pub(crate) fn tick(&self) -> Instant {
+        self.note(Instant::now())
+    }
+
+    /// The clock was read.
+    pub(crate) fn note(&self, now: Instant) -> Instant {
+        self.clock.set(now);
+        now
+    }
+
+    /// The clock as it was read last, for what follows such a reading and has waited for nothing: a request would read it eight times.
+    pub(crate) fn recent(&self) -> Instant {
+        self.clock.get()
+    }
+
+    pub(crate) fn recent_nanos(&self) -> u64 {
+        self.at(self.recent()).as_nanos() as u64
+    }
+
+    /// The snapshot in force.
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        self.seen.borrow_mut().now().clone()
+    }
+
+    /// What the snapshot in force says of something.
+    pub(crate) fn look<T>(&self, at: impl FnOnce(&Snapshot) -> T) -> T {
+        at(self.seen.borrow_mut().now())
+    }
+
+    /// What the snapshot in force says of a workload, if that is something new; one that is gone stays as it was.
+    pub(crate) fn newest(&self, workload: &Arc<Workload>) -> Option<Arc<Workload>> {
+        self.look(|snapshot| snapshot.workloads.get(&*workload.key).filter(|newest| !Arc::ptr_eq(newest, workload)).cloned())
+    }
+
     /// The clock of everything that decides.
     pub(crate) fn now(&self) -> Duration {
         self.shared.now()
@@ -128,12 +176,15 @@ impl Worker {
         *self.trust.borrow()
     }
 
-    /// The retry budget of a destination.
-    pub(crate) fn budget(&self, destination: &Arc<str>) -> Rc<Budget> {
+    /// What retries to a destination share.
+    pub(crate) fn retrying(&self, destination: &Arc<str>) -> Rc<Retrying> {
         let mut budgets = self.budgets.borrow_mut();
         match budgets.get(destination) {
-            Some(budget) => budget.clone(),
-            None => budgets.entry(destination.clone()).or_default().clone(),
+            Some(retrying) => retrying.clone(),
+            None => {
+                let retrying = Rc::new(Retrying { destination: destination.clone(), budget: Budget::default() });
+                budgets.entry(destination.clone()).or_insert(retrying).clone()
+            }
         }
     }
 
@@ -151,7 +202,7 @@ impl Worker {
 
     /// Limits on heads.
     pub(crate) fn limits(&self) -> plait_http1::Limits {
-        let limits = self.shared.world.load().mesh.limits;
+        let limits = self.look(|snapshot| snapshot.mesh.limits);
         plait_http1::Limits { head_bytes: limits.head_bytes, headers: limits.headers }
     }
 }

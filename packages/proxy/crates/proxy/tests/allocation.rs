@@ -1,4 +1,4 @@
-//! What a request of HTTP/1.1 through the running worker allocates once its connections are warm: a figure that may only fall. In a process of
+//! A request of HTTP/1.1 through the running worker allocates nothing once its connections are warm. In a process of
 //! its own, whose allocator counts what other threads than the test's ask for: those of the proxy.
 #![allow(unsafe_code)] // counting allocations means being the allocator
 #![allow(clippy::unwrap_used, clippy::panic)] // clippy's own exemption ends at #[test] functions; helpers beside them are tests too
@@ -51,23 +51,21 @@ async fn calls(caller: &mut Peer, request: &str, count: usize) -> usize {
 }
 
 #[tokio::test]
-async fn a_request_allocates_no_more_than_it_did() {
+async fn a_request_allocates_nothing() {
     OURS.set(true);
     let stage = Stage::new(Way::Hop).await;
     // The thread that writes the log is not on the way of a request.
     stage.apply(vec![wire::Mesh { access_log: None, ..stage.mesh() }.resource()]).await;
     stage.origin("reviews-1").answers(|_| "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-served-by: reviews\r\n\r\nok".to_owned());
     let mut caller = stage.caller_connects().await;
-    for (name, most, request) in [
-        // The query, the plan, the endpoint that was tried, the line with the query, the answer.
-        ("GET", 5, "GET /a/b?c=d HTTP/1.1\r\nhost: reviews\r\nuser-agent: test\r\naccept: */*\r\ncookie: a=b\r\n\r\n"),
-        // The same without a query.
-        ("POST", 3, "POST /a HTTP/1.1\r\nhost: reviews\r\ncontent-length: 5\r\n\r\nhello"),
+    for (name, request) in [
+        ("GET", "GET /a/b?c=d HTTP/1.1\r\nhost: reviews\r\nuser-agent: test\r\naccept: */*\r\ncookie: a=b\r\n\r\n"),
+        ("POST", "POST /a HTTP/1.1\r\nhost: reviews\r\ncontent-length: 5\r\n\r\nhello"),
     ] {
         calls(&mut caller, request, WARM).await;
         let count = calls(&mut caller, request, COUNTED).await;
-        // The worker looks through its idle connections from time to time.
         println!("{name}: {count} allocations in {COUNTED} requests");
-        assert!(count < most * COUNTED + COUNTED / 20, "{name}: {count} allocations in {COUNTED} requests");
+        // The worker looks through its idle connections from time to time.
+        assert!(count < COUNTED / 20, "{name}: {count} allocations in {COUNTED} requests");
     }
 }

@@ -31,7 +31,7 @@ impl Denials {
         if record.direction == Direction::Outbound {
             return;
         }
-        let (source, destination) = (record.source.clone(), record.destination.clone());
+        let (source, destination) = (record.source.clone(), Arc::clone(&record.destination));
         let labels = DenialLabels { source, destination, object: object.to_string().into() };
         self.series(&labels).counters.fetch_add(1, Relaxed);
     }

@@ -24,5 +24,5 @@ pub use connection::Connection;
 pub use cut::Cut;
 pub use metrics::{Kind, METRICS, Metric};
 pub use outcome::Outcome;
-pub use record::{Direction, Protocol, Record};
+pub use record::{Direction, Name, Protocol, Record};
 pub use telemetry::Telemetry;

@@ -20,6 +20,8 @@ pub struct Outcome<'r> {
     telemetry: &'r Telemetry,
     record: &'r mut Record,
     began: Instant,
+    /// `None` = it ends when it is dropped.
+    ended: Option<Instant>,
     // The record's own could be changed while it is open; the gauge must fall where it rose.
     direction: Direction,
 }
@@ -30,7 +32,12 @@ impl<'r> Outcome<'r> {
         record.reset();
         let direction = record.direction;
         telemetry.in_flight(direction, 1);
-        Self { telemetry, record, began: Instant::now(), direction }
+        Self { telemetry, record, began: Instant::now(), ended: None, direction }
+    }
+
+    /// It has ended, at a moment that was noted anyway.
+    pub fn ends(&mut self, at: Instant) {
+        self.ended = Some(at);
     }
 
     /// When it began.
@@ -57,7 +64,8 @@ impl Drop for Outcome<'_> {
     fn drop(&mut self) {
         close(self.record);
         self.telemetry.in_flight(self.direction, -1);
-        self.telemetry.ended(self.record, self.began.elapsed());
+        let took = self.ended.unwrap_or_else(Instant::now).saturating_duration_since(self.began);
+        self.telemetry.ended(self.record, took);
     }
 }
 

@@ -1,7 +1,11 @@
 //! What is known of one request or opaque connection. Filled by the request line in `proxy`, read by `outcome` when it ends.
 //! The storage is reused from request to request of a connection or stream, so that none is allocated after warm-up.
 
-use std::{fmt::Write, sync::Arc};
+use std::{
+    fmt::Write,
+    ops::Deref,
+    sync::{Arc, LazyLock},
+};
 
 use http::Method;
 use plait_model::{ObjectRef, Reason, SpiffeId};
@@ -49,6 +53,44 @@ impl Protocol {
     }
 }
 
+static EMPTY: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(""));
+
+/// A name that requests of a connection share, so that to note the same again counts no reference: each count is a write that the processor waits for,
+/// and a request would make twenty.
+#[derive(Debug)]
+pub struct Name {
+    noted: Arc<str>,
+    is_set: bool,
+}
+
+impl Default for Name {
+    fn default() -> Self {
+        Self { noted: EMPTY.clone(), is_set: false }
+    }
+}
+
+impl Name {
+    /// Notes a name.
+    pub fn set(&mut self, name: &Arc<str>) {
+        if !Arc::ptr_eq(&self.noted, name) {
+            self.noted = name.clone();
+        }
+        self.is_set = true;
+    }
+
+    fn reset(&mut self) {
+        self.is_set = false;
+    }
+}
+
+impl Deref for Name {
+    type Target = Arc<str>;
+
+    fn deref(&self) -> &Arc<str> {
+        if self.is_set { &self.noted } else { &EMPTY }
+    }
+}
+
 /// One request, or one opaque connection (`protocol` is `Tcp`). What is not known stays empty.
 #[derive(Debug)]
 pub struct Record {
@@ -63,13 +105,13 @@ pub struct Record {
     /// Of the connection: whether it is mutual TLS; kept by `reset`.
     pub tls: bool,
     /// "namespace/service", or the host where the mesh knows none.
-    pub destination: Arc<str>,
+    pub destination: Name,
     /// `Rule::label`.
-    pub route: Arc<str>,
+    pub route: Name,
     /// "namespace/service:port".
-    pub backend: Arc<str>,
+    pub backend: Name,
     /// Workload of the last endpoint tried.
-    pub endpoint: Arc<str>,
+    pub endpoint: Name,
     /// Method; of no meaning for `Tcp`.
     pub method: Method,
     /// As the caller wrote it.
@@ -100,23 +142,21 @@ pub struct Record {
     pub(crate) cancelled: bool,
     /// Where it was counted before; `None` before the first time, and while it is in use.
     pub(crate) recent: Option<Box<RecentSeries>>,
-    empty: Arc<str>,
 }
 
 impl Record {
     /// An empty record of a connection; `peer` and `tls` are set on it.
     pub fn new(direction: Direction, protocol: Protocol, source: Arc<str>) -> Self {
-        let empty: Arc<str> = Arc::from("");
         Self {
             direction,
             protocol,
             source,
             peer: None,
             tls: false,
-            destination: empty.clone(),
-            route: empty.clone(),
-            backend: empty.clone(),
-            endpoint: empty.clone(),
+            destination: Name::default(),
+            route: Name::default(),
+            backend: Name::default(),
+            endpoint: Name::default(),
             method: Method::GET,
             authority: String::new(),
             path: String::new(),
@@ -132,7 +172,6 @@ impl Record {
             trace: TraceContext::default(),
             cancelled: false,
             recent: None,
-            empty,
         }
     }
 
@@ -156,8 +195,8 @@ impl Record {
 
     /// Forgets the request, keeps the connection and the storage.
     pub(crate) fn reset(&mut self) {
-        for text in [&mut self.destination, &mut self.route, &mut self.backend, &mut self.endpoint] {
-            text.clone_from(&self.empty);
+        for name in [&mut self.destination, &mut self.route, &mut self.backend, &mut self.endpoint] {
+            name.reset();
         }
         for text in [&mut self.authority, &mut self.path, &mut self.dry_run] {
             text.clear();

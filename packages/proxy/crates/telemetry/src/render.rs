@@ -199,15 +199,15 @@ mod tests {
         let telemetry = Telemetry::new(std::io::sink());
         let (web, reviews, ledger): (Arc<str>, Arc<str>, Arc<str>) = ("shop/web-1".into(), "shop/reviews".into(), "shop/ledger".into());
         let mut record = Record::new(Direction::Outbound, Protocol::Http1, web.clone());
-        record.destination = reviews.clone();
-        record.route = "shop/reviews#everyone".into();
+        record.destination.set(&reviews);
+        record.route.set(&"shop/reviews#everyone".into());
         for micros in [150, 900, 1_500, 30_000] {
             ended(&telemetry, &mut record, 200, Duration::from_micros(micros));
         }
         record.reason = Some(Reason::NoReadyEndpoint);
         ended(&telemetry, &mut record, 503, Duration::from_micros(50));
         let mut record = Record::new(Direction::Inbound, Protocol::Http2, "shop/catalog".into());
-        record.destination = "shop/web".into();
+        record.destination.set(&"shop/web".into());
         ended(&telemetry, &mut record, 204, Duration::from_millis(1));
         drop(telemetry.connection(Direction::Inbound, Protocol::Http2, &record.source, &record.destination, true));
         drop(telemetry.connection(Direction::Outbound, Protocol::Http2, &web, &reviews, true));

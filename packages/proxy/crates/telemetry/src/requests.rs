@@ -36,8 +36,8 @@ impl RequestLabels {
         Self {
             direction: record.direction,
             source: record.source.clone(),
-            destination: record.destination.clone(),
-            route: record.route.clone(),
+            destination: Arc::clone(&record.destination),
+            route: Arc::clone(&record.route),
         }
     }
 
@@ -150,7 +150,7 @@ mod tests {
         let destinations: Vec<Arc<str>> = (0..6).map(|number| format!("shop/{number}").into()).collect();
         for round in 1..4 {
             for destination in &destinations {
-                record.destination = destination.clone();
+                record.destination.set(destination);
                 record.status = 200;
                 recent.find(&record, &requests).count(&record, Duration::ZERO);
             }

@@ -50,10 +50,10 @@ fn names() -> Names {
 
 fn request(telemetry: &Telemetry, record: &mut Record, names: &Names, destination: &Arc<str>) {
     let mut outcome = Outcome::begin(telemetry, record);
-    outcome.destination = destination.clone();
-    outcome.route = destination.clone();
-    outcome.backend = destination.clone();
-    outcome.endpoint = destination.clone();
+    outcome.destination.set(destination);
+    outcome.route.set(destination);
+    outcome.backend.set(destination);
+    outcome.endpoint.set(destination);
     outcome.authority.push_str("reviews:80");
     outcome.path.push_str("/reviews/7");
     outcome.status = 200;
@@ -93,7 +93,7 @@ fn a_request_past_the_limits_allocates_nothing() {
     let hosts: Vec<Arc<str>> = (0..300).map(|number| format!("{number}.example").into()).collect();
     let mut round = || {
         for host in &hosts {
-            Outcome::begin(&telemetry, &mut record).destination = host.clone();
+            Outcome::begin(&telemetry, &mut record).destination.set(host);
         }
     };
     round();

@@ -94,8 +94,8 @@ fn every_metric_is_announced_as_it_is_registered() {
 fn one_of_everything(telemetry: &Telemetry, name: &Arc<str>) {
     let mut record = Record::new(Direction::Inbound, Protocol::Http1, name.clone());
     let mut outcome = Outcome::begin(telemetry, &mut record);
-    outcome.destination = name.clone();
-    outcome.route = name.clone();
+    outcome.destination.set(name);
+    outcome.route.set(name);
     let policy = ObjectRef { kind: "".into(), namespace: (&**name).into(), name: (&**name).into() };
     outcome.rejected(plait_model::Reason::PolicyDenied, Some(policy.clone()));
     drop(outcome);

@@ -17,7 +17,7 @@ fn record(protocol: Protocol) -> Record {
 /// Begins a request to reviews, as the request line does.
 fn begin<'r>(telemetry: &'r Telemetry, record: &'r mut Record, destination: &Arc<str>) -> Outcome<'r> {
     let mut outcome = Outcome::begin(telemetry, record);
-    outcome.destination = destination.clone();
+    outcome.destination.set(destination);
     outcome
 }
 

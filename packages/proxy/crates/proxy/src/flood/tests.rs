@@ -90,7 +90,8 @@ async fn requests_that_are_taken_back_soon_are_a_flood_when_they_are_most() {
     ] {
         let credit = Credit::new(Of::Application);
         for number in 0..2000 {
-            let began = credit.request();
+            let began = Instant::now();
+            credit.request(began);
             let back = match every {
                 0 => number % 3 != 0,
                 every => number % every == 0,

@@ -38,7 +38,7 @@ pub(crate) fn read_request(request: &Request<'_, '_>, head: &mut RequestHead, up
             "*" => head.path.push('*'),
             path => canonical_path(path.as_bytes(), &mut head.path)?,
         }
-        head.query = query.map(Into::into);
+        head.set_query(query);
     }
     fields(request.fields.end_to_end(), &mut head.headers);
     *upgrade = request.upgrade.and_then(other_protocol).map(Into::into);
@@ -70,8 +70,8 @@ fn fields<'b>(all: impl Iterator<Item = plait_http1::Field<'b>>, headers: &mut H
 pub(crate) fn write_request(out: &mut Vec<u8>, head: &RequestHead, framing: Framing, next: Next<'_>) {
     let path = if head.method == Method::CONNECT { head.authority.as_str() } else { head.path.as_str() };
     match &head.query {
-        None => write_request_line(out, head.method.as_str(), path, &head.authority),
-        Some(query) => write_request_line(out, head.method.as_str(), &format!("{path}?{query}"), &head.authority),
+        None => write_request_line(out, head.method.as_str(), &[path], &head.authority),
+        Some(query) => write_request_line(out, head.method.as_str(), &[path, "?", query], &head.authority),
     }
     for (name, value) in head.headers.iter() {
         write_field(out, name, value);

@@ -77,7 +77,7 @@ pub(crate) fn from_http2(request: &mut http::request::Parts, head: &mut RequestH
         "*" if head.method == Method::OPTIONS => head.path.push('*'),
         path => canonical_path(path.as_bytes(), &mut head.path)?,
     }
-    head.query = request.uri.query().map(Into::into);
+    head.set_query(request.uri.query());
     head.came = Some(std::mem::take(&mut request.uri));
     let fields = std::mem::take(&mut request.headers);
     let port = if from_proxy { Some(port(&fields)?) } else { None };

@@ -187,10 +187,10 @@ mod tests {
         let mut record = Record::new(Direction::Inbound, Protocol::Http2, "bookshop/catalog".into());
         record.peer = Some(Arc::new(SpiffeId::new("bookshop.example", "bookshop", "catalog").unwrap()));
         record.tls = true;
-        record.destination = "bookshop/ledger".into();
-        record.route = "bookshop/ledger#0".into();
-        record.backend = "bookshop/ledger:80".into();
-        record.endpoint = "bookshop/ledger-1".into();
+        record.destination.set(&"bookshop/ledger".into());
+        record.route.set(&"bookshop/ledger#0".into());
+        record.backend.set(&"bookshop/ledger:80".into());
+        record.endpoint.set(&"bookshop/ledger-1".into());
         record.authority.push_str("ledger:80");
         record.path.push_str("/a");
         let policy = |name: &str| ObjectRef { kind: "AuthorizationPolicy".into(), namespace: "bookshop".into(), name: name.into() };
@@ -246,7 +246,7 @@ mod tests {
         fn nothing_that_a_caller_writes_breaks_the_line(text in prop::collection::vec(any::<char>(), 1..64), method in "[!#$%&'*+.^_`|~0-9A-Za-z-]{1,20}") {
             let text: String = text.into_iter().collect();
             let mut record = Record::new(Direction::Inbound, Protocol::Http1, (&*text).into());
-            record.destination = (&*text).into();
+            record.destination.set(&(&*text).into());
             record.authority.push_str(&text);
             record.path.push_str(&text);
             record.method = method.parse().unwrap();
