@@ -227,13 +227,11 @@ def sandbox(
 ) -> dict[str, str]:
     """Gives up for good what a worker does not need; to be called once, after the fork and before the first call.
 
-    Closes every descriptor above 2 but `keep` (the channel's own are never closed if named there); becomes `user`
-    where it is root;
-    drops all capabilities and the way to new privileges; limits memory beyond what is used now, open files and core
-    dumps; may write below
-    `scratch` and read below `read` alone (Landlock); may open no sockets unless `network`, start no processes unless
-    `processes`, and
-    signal, trace or inspect no other process (seccomp).
+    Closes every descriptor above 2 but `keep` and those of channels; becomes `user` where it is root; drops all
+    capabilities and the way to new privileges; limits memory beyond what is used now, open files and core dumps; may
+    write below `scratch`, and read below `read` and where the interpreter finds modules, alone (Landlock); may open no
+    sockets unless `network`, start no processes unless `processes`, and signal, trace or inspect no other process
+    (seccomp).
 
     Returns:
         What holds, by name: "landlock" can be "absent" on an old kernel, all else holds or raises.

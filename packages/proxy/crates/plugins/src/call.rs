@@ -17,7 +17,7 @@ use crate::{
     channel::Line,
     link::{Link, NotTaken},
     policy::{Next, after},
-    slots::End,
+    slots::{End, ended_by},
 };
 
 /// Times that a call is asked again because workers died before they began it.
@@ -96,7 +96,7 @@ impl Asking {
         let verdict = match plait_frames::Verdict::parse(bytes.clone()) {
             Ok(verdict) => verdict,
             // Whose junk it is stands in the frame, if it says so in earnest.
-            Err(error) => return self.failed(bytes.get(5).copied(), Cause::Junk, &error.to_string()),
+            Err(error) => return self.failed(ended_by(&bytes), Cause::Junk, &error.to_string()),
         };
         if let Some((plugin, text)) = self.chain.info.undeclared(&verdict) {
             return self.failed(Some(plugin), Cause::Junk, &text);

@@ -55,9 +55,9 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// The worker that is asked now.
+    /// The worker that is asked now; one that was killed and is not buried yet is none.
     pub(crate) fn current(&self) -> Option<Rc<Link>> {
-        self.link.borrow().clone()
+        self.link.borrow().clone().filter(|link| !link.is_dead())
     }
 
     pub(crate) fn chain(&self, id: ChainId) -> Option<Rc<ChainLine>> {
@@ -66,7 +66,7 @@ impl Line {
 
     /// Waits for a worker; false when there is none after `limit`.
     pub(crate) async fn wait(&self, limit: Duration) -> bool {
-        self.until(limit, || self.link.borrow().is_some().then_some(())).await.is_some()
+        self.until(limit, || self.current()).await.is_some()
     }
 
     async fn until<T>(&self, limit: Duration, there: impl Fn() -> Option<T>) -> Option<T> {

@@ -149,10 +149,11 @@ impl Group {
     fn give_up(&mut self) {
         self.next = None;
         self.state.loading = None;
+        // First: whoever is told may look why.
+        self.publish();
         if self.live.is_none() {
             self.tell(ToChannel::Failed);
         }
-        self.publish();
     }
 
     async fn zygote_said(&mut self, generation: u64, said: Said) {

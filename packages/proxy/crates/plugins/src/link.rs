@@ -98,6 +98,10 @@ impl Link {
         (Rc::new(link), wake_proxy)
     }
 
+    pub(crate) fn is_dead(&self) -> bool {
+        self.dead.get()
+    }
+
     /// Asks the worker; the answer comes by `poll`.
     pub(crate) fn submit(&self, frame: &mut [u8], skip: u64, limit: Duration) -> Result<u64, NotTaken> {
         if self.dead.get() {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use plait_frames::MAX_PLUGINS;
 
 /// How a call ended, as seen from the transport.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,6 +93,8 @@ impl Slots {
         // An answer that was forced by the deadline is still a deadline passed.
         let end = match (waiting.overdue, end) {
             (Overdue::Interrupted(plugin), End::Answer(_) | End::Crash(_)) => End::Timeout(Some(plugin)),
+            // Given up as it was asked to, and saying in whose hook.
+            (Overdue::Cancelled, End::Answer(bytes)) => End::Timeout(ended_by(&bytes)),
             (_, end) => end,
         };
         let waker = waiting.waker.take();
@@ -143,6 +146,11 @@ impl Slots {
             if let State::Waiting(waiting) = &mut slot.state { Some((id, waiting)) } else { None }
         })
     }
+}
+
+/// The index of the plugin that a verdict says ended it; a stranger's word.
+pub(crate) fn ended_by(verdict: &[u8]) -> Option<u8> {
+    verdict.get(5).copied().filter(|plugin| usize::from(*plugin) < MAX_PLUGINS)
 }
 
 fn find(slots: &mut [Slot], id: u64) -> Option<&mut Slot> {

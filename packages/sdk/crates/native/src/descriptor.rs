@@ -6,11 +6,20 @@
 use std::{
     io,
     os::fd::{BorrowedFd, FromRawFd, OwnedFd},
+    sync::{Mutex, PoisonError},
 };
+
+static TAKEN: Mutex<Vec<i32>> = Mutex::new(Vec::new());
+
+/// Every descriptor that was taken over; some may be closed again.
+pub(crate) fn taken() -> Vec<i32> {
+    TAKEN.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
 
 /// Takes an open descriptor over; a number that is none is an OSError.
 pub(crate) fn owned(number: i32) -> io::Result<OwnedFd> {
     checked(number)?;
+    TAKEN.lock().unwrap_or_else(PoisonError::into_inner).push(number);
     // SAFETY: it is open, and the contract in `_native.pyi` says that it belongs to us from now on.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }

@@ -12,13 +12,18 @@ use landlock::{
     RulesetStatus,
 };
 use pyo3::{exceptions::PyOSError, prelude::*};
+
 use rustix::{
     process::{Resource, Rlimit, setrlimit},
     thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs},
 };
 
+use crate::descriptor::taken;
+
 /// Devices that Python and libraries open at any time.
 const DEVICES: [&str; 3] = ["/dev/null", "/dev/zero", "/dev/urandom"];
+/// What libraries read beside Python's own files: code, time zones, certificates of the public, names of hosts.
+const LIBRARIES: [&str; 8] = ["/usr/lib", "/lib", "/lib64", "/usr/share", "/etc/ssl", "/etc/localtime", "/etc/hosts", "/etc/resolv.conf"];
 /// What one file of a plugin may grow to.
 const FILE_BYTES: u64 = 64 << 20;
 
@@ -39,6 +44,7 @@ pub(crate) fn sandbox(
     keep: Vec<i32>,
 ) -> PyResult<Held> {
     let mut held = Held::new();
+    let read = [read, interpreter(py)?].concat();
     close_others(py, keep)?;
     held.insert("descriptors", "closed".to_owned());
     held.insert("user", told("user", become_user(user))?);
@@ -60,8 +66,10 @@ fn told<T>(what: &str, result: io::Result<T>) -> PyResult<T> {
 }
 
 fn close_others(py: Python<'_>, mut keep: Vec<i32>) -> PyResult<()> {
+    keep.extend(taken());
     keep.retain(|descriptor| *descriptor > 2);
     keep.sort_unstable();
+    keep.dedup();
     let os = py.import("os")?;
     let mut from = 3;
     for descriptor in keep.into_iter().chain([1 << 20]) {
@@ -69,6 +77,17 @@ fn close_others(py: Python<'_>, mut keep: Vec<i32>) -> PyResult<()> {
         from = descriptor + 1;
     }
     Ok(())
+}
+
+/// Where the interpreter finds modules and libraries that are imported later.
+fn interpreter(py: Python<'_>) -> PyResult<Vec<String>> {
+    let sys = py.import("sys")?;
+    let mut needed: Vec<String> = sys.getattr("path")?.extract()?;
+    needed.retain(|path| path.len() > 1 && path.starts_with('/'));
+    needed.push(sys.getattr("prefix")?.extract()?);
+    needed.push(sys.getattr("base_prefix")?.extract()?);
+    needed.extend(LIBRARIES.map(str::to_owned));
+    Ok(needed)
 }
 
 /// A user of its own where we may: then not even the kernel's ordinary rules let it touch anything of the proxy.
