@@ -7,7 +7,21 @@ import typer
 
 from plait_cli import __version__
 from plait_cli.errors import Failure
-from plait_cli.verbs import demo, down, edges, explain, join_token, lint, stat, status, up, version
+from plait_cli.verbs import (
+    check,
+    demo,
+    down,
+    edges,
+    explain,
+    install,
+    join_token,
+    lint,
+    stat,
+    status,
+    uninstall,
+    up,
+    version,
+)
 
 VERBS = (
     ("up", up.up, "plait up demo/"),
@@ -17,6 +31,10 @@ VERBS = (
     ("stat", stat.stat, "plait stat --window 5 --by route"),
     ("edges", edges.edges, "plait edges -o json"),
     ("explain", explain.explain, "plait explain GET http://reviews/reviews/7 --from web -H 'x-tester: yes'"),
+    ("install", install.install, "plait install --registry registry.example.com"),
+    ("upgrade", install.upgrade, "plait upgrade"),
+    ("uninstall", uninstall.uninstall, "plait uninstall"),
+    ("check", check.check, "plait check --pre"),
     ("demo", demo.demo, "plait demo --check"),
     ("version", version.version, "plait version"),
 )

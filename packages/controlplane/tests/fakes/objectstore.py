@@ -75,8 +75,10 @@ class ObjectStore:
     def _get(self, path: str) -> tuple[int, Object]:
         if path in self.objects:
             return 200, self.objects[path]
-        items = [one for key, one in sorted(self.objects.items()) if key.rpartition("/")[0] == path]
-        if items or (path.endswith("s") and path.count("/") > 3):
+        words = path.strip("/").split("/")
+        # Behind the version a collection has one word or three, an object two or four.
+        if len(words[2 if words[0] == "api" else 3 :]) % 2 == 1:
+            items = [one for key, one in sorted(self.objects.items()) if key.rpartition("/")[0] == path]
             return 200, {"kind": "List", "items": items}
         return failure(404, "NotFound", f"{path} not found")
 

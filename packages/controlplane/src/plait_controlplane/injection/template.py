@@ -46,7 +46,8 @@ def proxy(template: Template, probes: str) -> Object:
     """The sidecar. `probes` is the table of the application's probes, JSON; empty = there are none."""
     environment: list[Object] = [{"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}]
     if probes:
-        environment.append({"name": "PLAIT_PROBES", "value": probes})
+        # Kubernetes puts variables in where a dollar stands; two of them are one.
+        environment.append({"name": "PLAIT_PROBES", "value": probes.replace("$", "$$")})
     return {
         "name": PROXY,
         "image": template.image,

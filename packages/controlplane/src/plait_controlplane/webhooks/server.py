@@ -29,7 +29,7 @@ LOG = logging.getLogger(__name__)
 NAME = "plait-webhooks.plait-system.svc"
 CONFIGURATIONS = "/apis/admissionregistration.k8s.io/v1"
 OURS = (("mutatingwebhookconfigurations", "plait-injection"), ("validatingwebhookconfigurations", "plait-validation"))
-RENEW_SECONDS = 20.0
+RENEW_SECONDS = 5.0
 RETRY_SECONDS = 1.0
 JSON_PATCH = "application/json-patch+json"
 
@@ -59,7 +59,9 @@ class WebhookServer:
 
     async def start(self) -> None:
         """Waits for the signer, serves, and tells the API server whom to expect."""
-        while not await self._follow():
+        while True:
+            if await self._follow():
+                break
             await asyncio.sleep(RETRY_SECONDS)
         self._server = HttpServer(create(self._now, self._labels), tcp(self._hooks.listen), self._context)
         await self._server.start()

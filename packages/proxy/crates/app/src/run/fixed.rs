@@ -12,11 +12,12 @@ use plait_telemetry::Telemetry;
 use super::{
     RunError, admin, follow,
     ready::Readiness,
+    settings::Door,
     status::{Source, Status, say},
 };
 
 /// Everything in force as the files say; the workers are still to be started.
-pub(crate) fn start(socket: &Path, resources: &Path, identity_dir: &Path) -> Result<Arc<Shared>, RunError> {
+pub(crate) fn start(socket: &Path, resources: &Path, identity_dir: &Path, door: Option<Door>) -> Result<Arc<Shared>, RunError> {
     let snapshot = read(resources)?;
     let identities = Identities::new();
     for workload in snapshot.workloads.values() {
@@ -34,7 +35,7 @@ pub(crate) fn start(socket: &Path, resources: &Path, identity_dir: &Path) -> Res
     status.set_source(Source::Static);
     let readiness = Readiness { shared: shared.clone(), status };
     admin::start(socket, readiness.clone())?;
-    follow::start(readiness);
+    follow::start(readiness, door);
     shared.world.publish(snapshot);
     Ok(shared)
 }

@@ -9,16 +9,20 @@ use plait_proxy_core::{Listening, Shared};
 use super::{
     admin,
     ready::Readiness,
+    settings::Door,
     status::{Status, Topic},
 };
 
 /// Follows until the process ends.
-pub(crate) fn start(readiness: Readiness) {
+pub(crate) fn start(readiness: Readiness, door: Option<Door>) {
     let Readiness { shared, status } = readiness.clone();
     tokio::spawn(snapshots(shared.clone(), status.clone()));
     tokio::spawn(certificates(shared.clone()));
     tokio::spawn(listeners(shared, status));
-    tokio::spawn(admin::metrics_port(readiness.clone()));
+    tokio::spawn(admin::metrics_port(readiness.clone(), door.as_ref().map(|door| door.port)));
+    if let Some(door) = door {
+        tokio::spawn(admin::open_door(door, readiness.clone()));
+    }
     tokio::spawn(readiness.announce());
 }
 

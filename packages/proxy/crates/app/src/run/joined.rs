@@ -22,7 +22,7 @@ use super::{
     RunError, admin, follow,
     kept::{self, Kept},
     ready::Readiness,
-    settings::Joining,
+    settings::{Door, Joining},
     status::{Source, Status, Topic, say},
 };
 
@@ -35,7 +35,7 @@ struct Remembered {
 }
 
 /// Everything under way; the workers are still to be started.
-pub(crate) fn start(socket: &Path, joining: Joining) -> Result<Arc<Shared>, RunError> {
+pub(crate) fn start(socket: &Path, joining: Joining, door: Option<Door>) -> Result<Arc<Shared>, RunError> {
     folder(&joining.state).map_err(|error| RunError::State(joining.state.clone(), error))?;
     let enrolment = enrolment(&joining)?;
     let workload = enrolment.workload.clone();
@@ -57,7 +57,7 @@ pub(crate) fn start(socket: &Path, joining: Joining) -> Result<Arc<Shared>, RunE
     let (resources, snapshot) = kept.load(&leaves);
     kept::in_force(&readiness, snapshot);
     admin::start(socket, readiness.clone())?;
-    follow::start(readiness.clone());
+    follow::start(readiness.clone(), door);
 
     tokio::spawn(enrol(enrolment, identities.clone(), status.clone()));
     let (latest, changes) = watch::channel(None);

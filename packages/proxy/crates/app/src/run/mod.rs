@@ -8,6 +8,7 @@ mod fixed;
 mod follow;
 mod joined;
 mod kept;
+mod probe;
 mod process;
 mod ready;
 mod settings;
@@ -87,9 +88,10 @@ pub(crate) fn run(command: Run) -> Result<ExitCode, RunError> {
     let runtime = process::runtime()?;
     let end = runtime.block_on(async move {
         let (admin, workers) = (settings.admin, settings.workers);
+        let door = settings.door;
         let shared = match settings.world {
-            World::Fixed { resources, identity_dir } => fixed::start(&admin, &resources, &identity_dir)?,
-            World::Joined(joining) => joined::start(&admin, joining)?,
+            World::Fixed { resources, identity_dir } => fixed::start(&admin, &resources, &identity_dir, door)?,
+            World::Joined(joining) => joined::start(&admin, joining, door)?,
         };
         process::serve(shared, workers).await
     });

@@ -1,14 +1,14 @@
 //! What an operator sets, as options of the command or in a file of the same names. Read once, at start; checked here and nowhere else.
 
 use std::{
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
 };
 
 use plait_identity::{Home, JoinToken};
 use serde::Deserialize;
 
-use super::RunError;
+use super::{RunError, probe::Probes};
 
 /// Options as they come. In a file they are the keys of a TOML document: `token-file = "/run/plait/token"`.
 #[derive(Debug, Default, clap::Args, Deserialize)]
@@ -46,6 +46,12 @@ pub(crate) struct Options {
     /// Unix socket that answers /ready, /metrics, /config, /connections and /explain; made with mode 0600
     #[arg(long, value_name = "SOCKET")]
     admin: Option<PathBuf>,
+    /// A port of all addresses that answers /ready, /metrics and --probes from the start, whatever the mesh says
+    #[arg(long, value_name = "PORT")]
+    metrics_port: Option<u16>,
+    /// With --metrics-port: the probes of the application by their path, JSON, as injection writes them
+    #[arg(long, value_name = "JSON", env = "PLAIT_PROBES")]
+    probes: Option<String>,
     /// Threads that serve: one in a sidecar, as many as cores in a gateway [default: 1]
     #[arg(long)]
     workers: Option<u16>,
@@ -58,8 +64,21 @@ pub(crate) struct Settings {
     pub(crate) admin: PathBuf,
     /// Threads that serve.
     pub(crate) workers: usize,
+    /// What is open on the network, but for the workloads' own ports.
+    pub(crate) door: Option<Door>,
     /// Where the world comes from.
     pub(crate) world: World,
+}
+
+/// The admin port of a pod.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Door {
+    /// On every address.
+    pub(crate) port: u16,
+    /// Of the application.
+    pub(crate) probes: Probes,
+    /// Where the application is asked.
+    pub(crate) host: IpAddr,
 }
 
 /// Where the world comes from.
@@ -112,9 +131,23 @@ impl Options {
 
     /// Checks what belongs together.
     pub(crate) fn settings(self) -> Result<Settings, SettingError> {
-        let Self { join, token_file, identity, trust_domain, root, state, address: reached_at, resources, identity_dir, admin, workers } =
-            self;
+        let Self {
+            join,
+            token_file,
+            identity,
+            trust_domain,
+            root,
+            state,
+            address: reached_at,
+            resources,
+            identity_dir,
+            admin,
+            metrics_port,
+            probes,
+            workers,
+        } = self;
         let refuse = SettingError::new;
+        let door = door(metrics_port, probes.as_deref(), reached_at)?;
         let home = home(identity, trust_domain, &root)?;
         let world = match (join, resources) {
             (Some(address), None) => {
@@ -147,9 +180,22 @@ impl Options {
         };
         let Some(admin) = admin else { return refuse("admin", "is missing: the path of the Unix socket to ask this proxy on") };
         match workers.unwrap_or(1) {
-            workers @ 1..=MOST_WORKERS => Ok(Settings { admin, workers: workers.into(), world }),
+            workers @ 1..=MOST_WORKERS => Ok(Settings { admin, workers: workers.into(), door, world }),
             _ => refuse("workers", "must be from 1 to 256"),
         }
+    }
+}
+
+/// A probe is asked at the pod's own address, as kubelet asks it: an application that listens on loopback alone is not reached by others.
+fn door(port: Option<u16>, probes: Option<&str>, reached_at: Option<IpAddr>) -> Result<Option<Door>, SettingError> {
+    let host = reached_at.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let Some(port) = port else {
+        return if probes.is_some() { SettingError::new("probes", "needs metrics-port: where they are asked") } else { Ok(None) };
+    };
+    match Probes::parse(probes.unwrap_or("{}")) {
+        Ok(probes) if port != 0 => Ok(Some(Door { port, probes, host })),
+        Ok(_) => SettingError::new("metrics-port", "must be from 1 to 65535"),
+        Err(_) => SettingError::new("probes", "is no table of probes as injection writes it"),
     }
 }
 
@@ -191,11 +237,11 @@ mod tests {
         let text = "join = 'cp:15012'\ntoken-file = '/t'\nstate = '/s'\naddress = '10.0.0.7'\nadmin = '/a'\nworkers = 4";
         let reached_at = Some([10, 0, 0, 7].into());
         let joining = Joining { address: "cp:15012".into(), token_file: Some("/t".into()), home: None, state: "/s".into(), reached_at };
-        assert_eq!(parse(text), Ok(Settings { admin: "/a".into(), workers: 4, world: World::Joined(joining) }));
+        assert_eq!(parse(text), Ok(Settings { admin: "/a".into(), workers: 4, door: None, world: World::Joined(joining) }));
         let fixed = World::Fixed { resources: "/r".into(), identity_dir: "/i".into() };
         assert_eq!(
             parse("resources = '/r'\nidentity-dir = '/i'\nadmin = '/a'"),
-            Ok(Settings { admin: "/a".into(), workers: 1, world: fixed })
+            Ok(Settings { admin: "/a".into(), workers: 1, door: None, world: fixed })
         );
     }
 
@@ -213,6 +259,13 @@ mod tests {
             ("join = 'cp:1'\nresources = '/r'", "resources: and join exclude"),
             ("join = 'cp:1'\nidentity-dir = '/i'", "identity-dir: is for resources"),
             ("resources = '/r'", "identity-dir: is needed"),
+            ("join = 'cp:1'\nstate = '/s'\nadmin = '/a'\nprobes = '{}'", "probes: needs metrics-port"),
+            ("metrics-port = 0", "metrics-port: must be"),
+            ("metrics-port = 15020\nprobes = '[]'", "probes: is no table"),
+            (
+                "metrics-port = 15020\nprobes = '{\"/p\":{\"http\":{\"port\":80,\"path\":\"/ x\"},\"timeoutSeconds\":1}}'",
+                "probes: is no table",
+            ),
             ("join = 'cp:1'\nidentity = 'cp:2'", "identity: trust-domain and root belong together"),
             ("join = 'cp:1'\nroot = ['00']", "identity: trust-domain and root belong together"),
             ("join = 'cp:1'\nidentity = 'cp'\ntrust-domain = 't'\nroot = ['00']", "identity: must be host:port"),

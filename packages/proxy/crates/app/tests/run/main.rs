@@ -6,5 +6,6 @@ mod authority;
 mod fixed;
 mod joined;
 mod mesh;
+mod probes;
 mod sidecar;
 mod world;

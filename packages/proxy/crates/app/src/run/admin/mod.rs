@@ -1,5 +1,5 @@
 //! The admin server: what people and the command `plait` ask a proxy, over a Unix socket of mode 0600; where the mesh wants it, `/metrics`
-//! and `/ready` over TCP too. It only reads, and GET alone is answered. Called by each form of `run`; lives on the control thread.
+//! and `/ready` over TCP too; in a pod the application's probes beside them. It only reads, and GET alone is answered. Called by each form of `run`; lives on the control thread.
 
 mod config;
 mod explain;
@@ -23,7 +23,7 @@ use axum::{
 use plait_proxy_core::ConnectionInfo;
 use tokio::net::UnixListener;
 
-pub(crate) use tcp::metrics_port;
+pub(crate) use tcp::{metrics_port, open_door};
 
 use super::{RunError, ready::Readiness, status::say};
 

@@ -3,14 +3,20 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use axum::{Router, serve::Listener};
+use axum::{
+    Router,
+    http::{StatusCode, Uri},
+    response::IntoResponse,
+    routing::get,
+    serve::Listener,
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -20,7 +26,7 @@ use tokio::{
 };
 
 use super::open_to_all;
-use crate::run::{ready::Readiness, status::Topic};
+use crate::run::{ready::Readiness, settings::Door, status::Topic};
 
 /// A scraper or two, and a probe; more are no friends.
 const CONNECTIONS: usize = 16;
@@ -29,12 +35,43 @@ const LIFETIME: Duration = Duration::from_secs(60);
 /// When a port is taken, it is tried again after this.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// Follows the setting of the mesh, forever.
-pub(crate) async fn metrics_port(asked: Readiness) {
+/// The admin port of a pod, from the start and forever: whether there is a configuration is what it is asked for.
+pub(crate) async fn open_door(door: Door, asked: Readiness) {
+    let Door { port, probes, host } = door;
+    let probe = move |uri: Uri| async move {
+        match probes.ask(uri.path(), host).await {
+            Some(answer) => answer.into_response(),
+            None => StatusCode::NOT_FOUND.into_response(),
+        }
+    };
+    let router = open_to_all().route("/probe/{*name}", get(probe)).with_state(asked.clone());
+    loop {
+        // One socket of both families, where there are two.
+        let bound = match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
+            Ok(listener) => Ok(listener),
+            Err(_) => TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await,
+        };
+        match bound {
+            Ok(listener) => {
+                asked.status.well(Topic::Metrics, format_args!("✓ metrics and probes are served on port {port}"));
+                let capped = Capped { listener, room: Arc::new(Semaphore::new(CONNECTIONS)) };
+                let Err(error) = axum::serve(capped, router.clone()).await else { continue };
+                asked.status.trouble(Topic::Metrics, format_args!("! port {port} is gone: {error}"));
+            }
+            Err(error) => {
+                asked.status.trouble(Topic::Metrics, format_args!("! probes are not served: cannot listen on port {port}: {error}"))
+            }
+        }
+        sleep(AGAIN).await;
+    }
+}
+
+/// Follows the setting of the mesh, forever; a port that is `taken` is open already.
+pub(crate) async fn metrics_port(asked: Readiness, taken: Option<u16>) {
     let mut changes = asked.shared.world.changes();
     let mut serving: Option<Serving> = None;
     loop {
-        let wanted = asked.shared.world.load().mesh.metrics_listen;
+        let wanted = asked.shared.world.load().mesh.metrics_listen.filter(|listen| Some(listen.port()) != taken);
         if serving.as_ref().map(|serving| serving.address) != wanted {
             serving = None;
             if let Some(address) = wanted {
