@@ -2,6 +2,7 @@
 for the discovery server. Keys stay in memory; a new leaf is offered to the next handshake, no listener is reopened.
 """
 
+import threading
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -48,20 +49,29 @@ class ServerIdentity:
     def __init__(self, pair: KeyPair, clients: bool) -> None:
         """`clients`: whether a client must show a certificate of a trusted root."""
         self._clients = clients
+        self._giving = threading.Lock()
+        self._fresh: grpc.ServerCertificateConfiguration | None = None
         self.replace(pair)
 
     def replace(self, pair: KeyPair) -> None:
         """Takes effect with the next handshake."""
         self.pair = pair
-        self._shown = self._configuration()
+        self._shown = self._fresh = self._configuration()
 
     def credentials(self) -> grpc.ServerCredentials:
         """For `add_secure_port`."""
+        self._fresh = None
         return grpc.dynamic_ssl_server_credentials(self._shown, self._fetch, self._clients)
 
-    def _fetch(self) -> grpc.ServerCertificateConfiguration:
-        """Called at each handshake, on a thread of gRPC's."""
-        return self._shown
+    def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
+        """Called at each handshake, on a thread of gRPC's; None = as before.
+
+        Only what is new may be given: for each that it is given gRPC frees the one before, also while another thread
+        begins a handshake with it (grpc issue 36693), and hundreds of proxies that come at once end the process.
+        """
+        with self._giving:
+            fresh, self._fresh = self._fresh, None
+            return fresh
 
     def _configuration(self) -> grpc.ServerCertificateConfiguration:
         key = self.pair.key.private_bytes(
