@@ -1,9 +1,9 @@
 """Workload: a process that is not a pod, where it listens and who it is."""
 
 import ipaddress
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from plait_controlplane.resources.fields import Label, Model, Name, Port, Resource
 
@@ -47,11 +47,13 @@ class Sidecar(Model):
     """spec.sidecar: where the proxy listens; on loopback both default to free ports.
 
     An `inbound` on every address (0.0.0.0) is called at the address that the proxy says (`plait-proxy run --address`).
+    `redirected`: `plait-proxy redirect` sends it the connections of a machine of its own; `outbound` is on loopback.
     """
 
     inbound: Listen | None = None
     outbound: Listen | None = None
     binds: list[Bind] = Field(default_factory=list)
+    redirected: bool = False
 
 
 class WorkloadSpec(Model):
@@ -62,6 +64,15 @@ class WorkloadSpec(Model):
     ports: list[WorkloadPort] = Field(default_factory=list)
     zone: str = ""
     sidecar: Sidecar = Sidecar()
+
+    @model_validator(mode="after")
+    def _own_address(self) -> Self:
+        """The rules of a redirection leave loopback alone."""
+        if self.sidecar.redirected and ipaddress.ip_address(self.address).is_loopback:
+            raise ValueError(
+                "a redirected Workload has an address of its own; write that of its machine in spec.address"
+            )
+        return self
 
 
 class Workload(Resource):

@@ -60,7 +60,9 @@ class Ports:
         if ipaddress.ip_address(host).is_loopback:
             inbound = sidecar.inbound or self._address(f"inbound {name}", host, taken)
             return inbound, sidecar.outbound or self._address(f"outbound {name}", host, taken)
-        return sidecar.inbound or join(host, INBOUND), sidecar.outbound or join("127.0.0.1", OUTBOUND)
+        # What others dial is redirected to the address of the interface that it comes in by.
+        inbound = join("0.0.0.0", INBOUND) if sidecar.redirected else join(host, INBOUND)
+        return sidecar.inbound or inbound, sidecar.outbound or join("127.0.0.1", OUTBOUND)
 
     def _address(self, name: str, host: str, taken: set[int]) -> str:
         if name not in self._ports:

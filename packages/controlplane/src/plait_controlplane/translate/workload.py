@@ -58,7 +58,7 @@ def translate_workload(
         inbound=listeners.inbound,
         outbound=listeners.outbound,
         zone=workload.spec.zone,
-        redirected=full_name(meta) in world.cluster.pods,
+        redirected=workload.spec.sidecar.redirected or full_name(meta) in world.cluster.pods,
     )
     services = sorted(world.services_of(workload), key=lambda s: (created(s.metadata), s.metadata.name))
     reached = [(s, p, target_port(p, workload)) for s in services for p in s.spec.carried]

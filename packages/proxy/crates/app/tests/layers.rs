@@ -14,7 +14,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("plait-identity", &["plait-model", "plait-wire"]),
     ("plait-telemetry", &["plait-model"]),
     ("plait-plugins", &["plait-frames"]),
-    ("plait-proxy-core", &["plait-model", "plait-decide", "plait-http1", "plait-net", "plait-identity", "plait-telemetry", "plait-plugins"]),
+    (
+        "plait-proxy-core",
+        &["plait-model", "plait-decide", "plait-http1", "plait-net", "plait-identity", "plait-telemetry", "plait-plugins"],
+    ),
     (
         "plait-app",
         &[

@@ -17,10 +17,8 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// Arguments of the command.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  plait-proxy redirect --proxy-uid 1337\n  plait-proxy redirect --proxy-uid 1337 --exclude-inbound-port 22 \
-                  --exclude-inbound-port 15020\n  plait-proxy redirect --remove"
-)]
+#[command(after_help = "Examples:\n  plait-proxy redirect --proxy-uid 1337\n  plait-proxy redirect --proxy-uid 1337 --exclude-inbound 22 \
+                  --exclude-inbound 15020\n  plait-proxy redirect --remove")]
 pub(crate) struct Redirect {
     /// User id that the proxy runs as: its own connections are let go. Nobody else may have it
     #[arg(long, value_name = "UID", required_unless_present = "remove", value_parser = clap::value_parser!(u32).range(1..))]
@@ -33,13 +31,13 @@ pub(crate) struct Redirect {
     inbound: u16,
     /// Connections to this port are let go, wherever it is; may be repeated
     #[arg(long, value_name = "PORT")]
-    exclude_outbound_port: Vec<u16>,
+    exclude_outbound: Vec<u16>,
     /// Connections to these addresses are let go, for example 10.0.0.0/8; may be repeated
     #[arg(long, value_name = "CIDR")]
-    exclude_outbound_cidr: Vec<Network>,
+    exclude_cidr: Vec<Network>,
     /// What others dial on this port is let in as it is; may be repeated [default: 15020, the proxy's own /ready and /metrics]
     #[arg(long, value_name = "PORT", default_values_t = [15020], hide_default_value = true)]
-    exclude_inbound_port: Vec<u16>,
+    exclude_inbound: Vec<u16>,
     /// The network namespace, for example /proc/PID/ns/net, instead of this one
     #[arg(long, value_name = "FILE")]
     netns: Option<PathBuf>,
@@ -74,9 +72,9 @@ pub(crate) fn run(command: &Redirect) -> Result<String, RedirectError> {
             proxy_uid,
             outbound: command.outbound,
             inbound: command.inbound,
-            let_go_ports: &command.exclude_outbound_port,
-            let_go_networks: &command.exclude_outbound_cidr,
-            let_in_ports: &command.exclude_inbound_port,
+            let_go_ports: &command.exclude_outbound,
+            let_go_networks: &command.exclude_cidr,
+            let_in_ports: &command.exclude_inbound,
         }
         .script(),
     };
