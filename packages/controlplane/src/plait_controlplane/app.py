@@ -18,7 +18,7 @@ from plait_sdk.contracts import resource_pb2
 
 from plait_controlplane.discovery.publisher import Publisher
 from plait_controlplane.discovery.server import DiscoveryServer
-from plait_controlplane.discovery.stream import Peer, Stranger, Timing, Told, Watch
+from plait_controlplane.discovery.stream import Hooks, Peer, Stranger, Timing, Watch
 from plait_controlplane.identity.credentials import ServerIdentity, der
 from plait_controlplane.identity.internal import Away, Client
 from plait_controlplane.identity.names import BadName, control_plane, identity_of
@@ -30,6 +30,7 @@ from plait_controlplane.sources.history import Generation, what_changed
 from plait_controlplane.sources.lastgood import Settled, Verdict, settle
 from plait_controlplane.sources.source import Source, Unreadable
 from plait_controlplane.status.proxies import Proxies
+from plait_controlplane.status.writer import Told
 from plait_controlplane.translate.everything import translate
 from plait_controlplane.translate.names import full_name
 from plait_controlplane.translate.workload import Listeners
@@ -81,7 +82,7 @@ class ControlPlane:
         self.roots = await self._tell_until_heard()
         await self.apply(self.settled)
         self._identity = ServerIdentity(await self.signer.own(), clients=True)
-        told = Told(self._reached, self._overtake)
+        told = Hooks(self._reached, self._overtake)
         watch = Watch(self._published(), self.proxies, identify, self._timing, told)
         self._server = DiscoveryServer(watch, self.settings.discovery, self._identity.credentials())
         await self._server.start()
@@ -98,6 +99,10 @@ class ControlPlane:
             await self._server.stop()
         await self.signer.close()
         await self.source.stop()
+
+    def told(self) -> Told:
+        """For the status of objects."""
+        return Told(self.settled, self.publication, tuple(self.proxies.all()))
 
     def spec(self) -> MeshSpec:
         """The Mesh in force."""
@@ -189,6 +194,7 @@ class ControlPlane:
             return self.settled
         self._unreadable, self._unsettled = "", reading.unsettled
         settled = await asyncio.to_thread(settle, self.settled, reading.world, reading.problems, reading.broken)
+        settled = replace(settled, seen=reading.seen)
         told = set(self.settled.verdicts)
         for verdict in settled.verdicts:
             if verdict.state != "Accepted" and verdict not in told:

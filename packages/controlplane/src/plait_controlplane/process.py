@@ -6,6 +6,7 @@ Called by `cli`; SIGTERM and SIGINT end them.
 import asyncio
 import ipaddress
 import logging
+import os
 import signal
 import sys
 from collections.abc import Coroutine
@@ -22,10 +23,13 @@ from plait_controlplane.identity.on_cluster import first_root, follow
 from plait_controlplane.identity.server import SignerServer
 from plait_controlplane.identity.service_account import reviewer
 from plait_controlplane.identity.signer import Signer
+from plait_controlplane.resources.world import ROOT_NAMESPACE
 from plait_controlplane.settings import Settings
 from plait_controlplane.sources.folder import FolderSource
 from plait_controlplane.sources.kubernetes import KubernetesSource
 from plait_controlplane.sources.source import Source
+from plait_controlplane.status.lease import Lease
+from plait_controlplane.status.writer import StatusWriter
 from plait_controlplane.view import LiveView
 from plait_controlplane.webhooks.server import Hooks, WebhookServer
 
@@ -82,7 +86,8 @@ async def webhooks(settings: Settings) -> None:
 async def discovery(settings: Settings) -> None:
     """Serves until it is told to end; prints one line when everything listens."""
     ended = _ended()
-    control = ControlPlane(settings, await source(settings))
+    read = await source(settings)
+    control = ControlPlane(settings, read)
     view = LiveView(control)
     apis: list[ApiServer] = []
     try:
@@ -102,11 +107,12 @@ async def discovery(settings: Settings) -> None:
         ready = f"ready: discovery {settings.discovery}, identity {settings.identity}, "
         sys.stdout.write(f"{ready}generation {control.generation.number}\n")
         sys.stdout.flush()
-        run = asyncio.create_task(control.run())
+        run = asyncio.create_task(_follow(control, read))
         await asyncio.wait({run, stop}, return_when=asyncio.FIRST_COMPLETED)
         if run.done():
             run.result()
         run.cancel()
+        await asyncio.gather(run, return_exceptions=True)
     finally:
         await asyncio.gather(*(api.stop() for api in apis), control.stop())
 
@@ -122,6 +128,14 @@ async def _before(work: Coroutine[None, None, None], ended: asyncio.Event) -> bo
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     return False
+
+
+async def _follow(control: ControlPlane, read: Source) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(control.run())
+        if isinstance(read, KubernetesSource):
+            lease = Lease(read.api, os.environ.get("POD_NAMESPACE", ROOT_NAMESPACE))
+            tasks.create_task(StatusWriter(read.api, lease, read.path, control.told).run())
 
 
 async def source(settings: Settings) -> Source:

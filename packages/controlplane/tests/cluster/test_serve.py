@@ -93,6 +93,7 @@ async def serve(tmp_path: Path, fake: FakeApiServer) -> AsyncIterator[Serve]:
 
 
 async def test_a_cluster_is_served_followed_and_survived(fake: FakeApiServer, serve: Serve) -> None:
+    newest = fake.version
     await serve.start()
     found = await serve.resources("shop/stock-1")
     service = service_pb2.Service.FromString(found[resource_pb2.RESOURCE_KIND_SERVICE, "shop/stock"])
@@ -102,7 +103,7 @@ async def test_a_cluster_is_served_followed_and_survived(fake: FakeApiServer, se
         ("10.244.0.7:15006", "spiffe://cluster.local/ns/shop/sa/stock")
     ]
     number = (await serve.ask("/v1/mesh")).json()["generation"]
-    assert number == fake.version
+    assert number == newest
     await fake.apply(
         """
         apiVersion: gateway.networking.k8s.io/v1
@@ -113,8 +114,14 @@ async def test_a_cluster_is_served_followed_and_survived(fake: FakeApiServer, se
           rules: [{backendRefs: [{name: stock, port: 80}]}]
         """
     )
-    await serve.until(lambda mesh: mesh["generation"] == fake.version)
+    await serve.until(lambda mesh: mesh["generation"] > newest)
     assert (resource_pb2.RESOURCE_KIND_ROUTE, "HTTPRoute/shop/stock") in await serve.resources("shop/stock-1")
+    await serve.until(lambda mesh: "parents" in fake.status("HTTPRoute", "shop", "stock"))
+    said = fake.status("HTTPRoute", "shop", "stock")["parents"][0]["conditions"]
+    assert {one["type"]: one["status"] for one in said} == dict.fromkeys(
+        ("Accepted", "ResolvedRefs", "Programmed"), "True"
+    )
     await serve.stop()
+    assert fake.objects["Lease", "plait-system", "plait-status"]["spec"]["holderIdentity"] == ""
     await serve.start()
     assert (await serve.ask("/v1/mesh")).json()["generation"] >= number

@@ -12,7 +12,7 @@ import pytest
 from plait_controlplane.app import identify
 from plait_controlplane.discovery.publisher import Publisher
 from plait_controlplane.discovery.server import DiscoveryServer
-from plait_controlplane.discovery.stream import Timing, Told, Watch
+from plait_controlplane.discovery.stream import Hooks, Timing, Watch
 from plait_controlplane.identity.authority import Authority
 from plait_controlplane.identity.credentials import KeyPair, ServerIdentity, new_key
 from plait_controlplane.identity.names import SpiffeId, control_plane
@@ -87,7 +87,7 @@ class Mesh:
         self.proxies = Proxies()
         self.told: list[tuple[tuple[str, ...], str]] = []
         self.covered = 0
-        watch = Watch(self.publisher, self.proxies, identify, timing, Told(self._tell, self._overtaken))
+        watch = Watch(self.publisher, self.proxies, identify, timing, Hooks(self._tell, self._overtaken))
         self.identity = ServerIdentity(self.pair(control_plane(DOMAIN)), clients=True)
         self.server = DiscoveryServer(watch, address, self.identity.credentials())
 

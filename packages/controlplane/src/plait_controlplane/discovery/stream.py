@@ -49,7 +49,7 @@ Identify = Callable[[bytes], Peer]
 
 
 @dataclass(frozen=True)
-class Told:
+class Hooks:
     """What a Hello tells the rest of the control plane."""
 
     reached: Callable[[tuple[str, ...], str], Awaitable[None]]
@@ -79,7 +79,7 @@ class Ended(Exception):
 class Watch:
     """Serves all streams."""
 
-    def __init__(self, publisher: Publisher, proxies: Proxies, identify: Identify, timing: Timing, told: Told) -> None:
+    def __init__(self, publisher: Publisher, proxies: Proxies, identify: Identify, timing: Timing, told: Hooks) -> None:
         self._publisher, self._proxies = publisher, proxies
         self._identify, self._timing, self._told = identify, timing, told
 

@@ -61,6 +61,7 @@ class Subscription:
         self.status = state
         held: dict[Key, bytes] = {(one.kind, one.name): one.version for one in hello.held}
         self._in_force = _State(held, frozenset(), frozenset())
+        state.acked = state.sent = held
         self._destinations: set[str] = set()
         self._pending: _Pending | None = None
         self._nonce = 0
@@ -123,11 +124,12 @@ class Subscription:
         after = _State(versions, want.known, want.unknown)
         if not (upserts or removals or known or unknown):
             self._in_force = after
+            self.status.acked = self.status.sent = versions
             return None
         self._nonce += 1
         self._told = publication.generation
         self._pending = _Pending(self._nonce, publication.generation, after, frozenset([*upserts, *removals]))
-        self.status.settled = False
+        self.status.settled, self.status.sent = False, versions
         head = discovery_pb2.ChangeSet(
             nonce=self._nonce,
             generation=publication.generation,
@@ -157,6 +159,7 @@ class Subscription:
     def _ack(self, ack: discovery_pb2.Ack) -> None:
         pending = self._answered(ack.nonce)
         self._in_force = pending.after
+        self.status.acked = pending.after.held
         self._refused = None
         self.status.generation, self.status.settled = pending.generation, True
         rejections = self.status.rejections

@@ -41,6 +41,9 @@ KINDS: dict[tuple[str, str], type[Resource]] = {
 PLANNED = {"AuthenticationPolicy", "ExternalService"}
 """Kinds of our own that no proxy honours yet: refused, never ignored."""
 
+CONTROLLER = "plait.dev/controlplane"
+"""Who we are in a status that several controllers write."""
+
 CLUSTER_SCOPED = {"Mesh"}
 
 # Within two edits of a kind that we read, and none of it.

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from plait_controlplane.resources.fields import Duration, Label, Model, ObjectName, Resource
 
@@ -82,8 +82,12 @@ class Limits(Model):
     """spec.limits. `memory` is that of the worker, which the plugins of one trust group share."""
 
     deadline: Annotated[Duration, AfterValidator(_deadline)] = timedelta(milliseconds=50)
-    memory: Annotated[int, BeforeValidator(_quantity), Field(ge=2**24, le=2**34)] = 128 * 2**20
-    body: Annotated[int, BeforeValidator(_quantity), Field(ge=0, le=2**24)] = 2**20
+    memory: Annotated[
+        int, BeforeValidator(_quantity), WithJsonSchema({"x-kubernetes-int-or-string": True}), Field(ge=2**24, le=2**34)
+    ] = 128 * 2**20
+    body: Annotated[
+        int, BeforeValidator(_quantity), WithJsonSchema({"x-kubernetes-int-or-string": True}), Field(ge=0, le=2**24)
+    ] = 2**20
 
 
 class PluginSpec(Model):

@@ -46,7 +46,7 @@ class KubernetesSource:
     """One cluster."""
 
     def __init__(self, api: ApiServer, joining: Joining | None = None) -> None:
-        self._api = api
+        self.api = api
         self._joining = joining or Joining()
         self._dirty = asyncio.Event()
         self._synced = asyncio.Event()
@@ -78,7 +78,7 @@ class KubernetesSource:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._api.close()
+        await self.api.close()
 
     async def read(self) -> Reading:
         """What is known now; waits until everything was listed once."""
@@ -90,7 +90,8 @@ class KubernetesSource:
         broken = [
             (problems[0].file, store.broken[name]) for store in stores for name, problems in store.problems.items()
         ]
-        return Reading(World(dict(sorted(found.items())), self._cluster_now()), problems, broken)
+        seen = {_key(store.kind, item): item for store in stores if store.kind.group for item in store.raw.values()}
+        return Reading(World(dict(sorted(found.items())), self._cluster_now()), problems, broken, seen=seen)
 
     async def changes(self) -> AsyncGenerator[None]:
         """At first, and whenever something that counts has changed and it is quiet again."""
@@ -137,17 +138,22 @@ class KubernetesSource:
         self._told.update(told)
         return news
 
-    def raw(self, key: Key) -> Object | None:
-        """An object as the API server has it."""
+    def path(self, key: Key) -> str | None:
+        """Where an object is in the API; None where its kind is not installed."""
         kind, namespace, name = key
-        store = self._objects.get(kind)
-        return store.raw.get(f"{namespace}/{name}" if namespace else name) if store else None
+        if kind not in self.versions:
+            return None
+        return self._kinds[kind].object_path(self.versions[kind], namespace, name)
 
     def _stores(self) -> list[Store[Any]]:
         return [*self._objects.values(), self._pods, self._nodes, self._slices]
 
     def _changed(self) -> None:
         self._dirty.set()
+        self._judge()
+
+    def _judge(self) -> None:
+        """Whether everything was listed once."""
         missing = [store for store in self._stores() if not store.is_listed and store.kind.name in self.versions]
         required = all(name in self.versions for name, kind in self._kinds.items() if kind.is_required)
         if required and not missing:
@@ -182,7 +188,7 @@ class KubernetesSource:
         """Starts a reflector for each kind that is installed, and goes on looking for the others."""
         while True:
             try:
-                found = await find(self._api, self._kinds.values())
+                found = await find(self.api, self._kinds.values())
             except ApiError as error:
                 LOG.warning("which kinds the cluster has is not known: %s", error.message)
                 await asyncio.sleep(max(1.0, error.retry_after_seconds))
@@ -193,7 +199,7 @@ class KubernetesSource:
                 self._tasks[name] = asyncio.create_task(self._follow(self._kinds[name], version))
             if (first or news) and self.absent:
                 LOG.warning("not installed in the cluster, and looked for again: %s", ", ".join(self.absent))
-            self._changed()
+            self._judge()
             await asyncio.sleep(self._joining.look_again)
 
     async def _follow(self, kind: Kind, version: str) -> None:
@@ -201,12 +207,12 @@ class KubernetesSource:
         store = next(store for store in self._stores() if store.kind is kind)
         while True:
             try:
-                await Reflector(self._api, kind.path(version), store, self._joining.pace, kind.metadata_only).run()
+                await Reflector(self.api, kind.path(version), store, self._joining.pace, kind.metadata_only).run()
             except ApiError as error:
                 LOG.error("%s: %s", kind.title, error.message)
             await asyncio.sleep(self._joining.look_again / 2)
             try:
-                if kind.name in await find(self._api, [kind]):
+                if kind.name in await find(self.api, [kind]):
                     continue
             except ApiError:
                 continue
@@ -215,6 +221,11 @@ class KubernetesSource:
             store.is_listed = False
             store.clear()
             return
+
+
+def _key(kind: Kind, item: Object) -> Key:
+    meta = item["metadata"]
+    return kind.name, str(meta.get("namespace", "")), str(meta["name"])
 
 
 def _same(before: T | None, now: T) -> T:

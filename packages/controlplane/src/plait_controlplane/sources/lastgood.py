@@ -5,9 +5,9 @@ good version stands what denies (`standins`); anything else without one is left 
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from plait_controlplane.resources.document import Document
 from plait_controlplane.resources.problem import Problem
@@ -43,6 +43,8 @@ class Settled:
     world: World = field(default_factory=World)
     verdicts: tuple[Verdict, ...] = ()
     stand_ins: frozenset[Key] = frozenset()
+    seen: Mapping[Key, dict[str, Any]] = field(default_factory=dict)
+    """The objects that all this was made of, as the API server of a cluster has them."""
 
     def good(self) -> dict[Key, StoredObject]:
         """What was right when it was read."""

@@ -3,12 +3,13 @@
 Called by `app` alone; implemented by `folder` and `kubernetes`.
 """
 
-from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from plait_controlplane.resources.document import Document
 from plait_controlplane.resources.problem import Problem
+from plait_controlplane.resources.reader import Key
 from plait_controlplane.resources.world import World
 from plait_controlplane.sources.history import Generation
 from plait_controlplane.sources.lastgood import Settled
@@ -26,6 +27,8 @@ class Reading:
     problems: list[Problem]
     broken: list[tuple[str, Document]]
     unsettled: bool = False
+    seen: Mapping[Key, dict[str, Any]] = field(default_factory=dict)
+    """The user's objects as the API server has them; empty for a directory."""
 
 
 class Unreadable(Exception):

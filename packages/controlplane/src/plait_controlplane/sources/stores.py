@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 from plait_controlplane.apiserver import Object
 from plait_controlplane.resources.apiobject import read_object
 from plait_controlplane.resources.document import Document
-from plait_controlplane.resources.kinds import CORE
+from plait_controlplane.resources.kinds import CONTROLLER, CORE
 from plait_controlplane.resources.problem import Problem
 from plait_controlplane.resources.reader import StoredObject
 from plait_controlplane.sources.installed import Kind
@@ -101,14 +101,16 @@ class ObjectStore(Store[Object]):
         self.problems: dict[str, list[Problem]] = {}
         self.broken: dict[str, Document] = {}
         self.raw: dict[str, Object] = {}
+        """As the API server has them; routes too that were ours and whose status says so still."""
 
     def _keep(self, item: Object) -> None:
         name, before = full_name(item), self.items.get(full_name(item))
         super()._keep(item)
         kept = self.items.get(name)
+        if kept is not None or _says_of_us(item):
+            self.raw[name] = item
         if kept is None:
             return
-        self.raw[name] = item
         if kept is before:
             return
         assert self.kind.model is not None
@@ -154,6 +156,11 @@ OTHERS = ("resourceVersion", "managedFields", "ownerReferences", "finalizers", "
 def is_ours(parent: Any) -> bool:
     """Whether a parentRef names a Service: the others belong to gateways."""
     return isinstance(parent, dict) and (parent.get("group"), parent.get("kind")) == ("", "Service")
+
+
+def _says_of_us(item: Object) -> bool:
+    entries = (item.get("status") or {}).get("parents") or ()
+    return any(entry.get("controllerName") == CONTROLLER for entry in entries)
 
 
 def _version(item: Object) -> int:

@@ -4,9 +4,11 @@ In memory alone: a proxy that reconnects says it again.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
+
+from plait_controlplane.interest.publication import Key as ResourceKey
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,10 @@ class ProxyState:
     rejections: dict[tuple[str, str], Rejection] = field(default_factory=dict)
     plugins: tuple[PluginState, ...] = ()
     """As the proxy said last."""
+    acked: Mapping[ResourceKey, bytes] = field(default_factory=dict)
+    """The version of each resource that it has in force."""
+    sent: Mapping[ResourceKey, bytes] = field(default_factory=dict)
+    """The same, once what is on its way has been answered."""
 
 
 class Proxies:
