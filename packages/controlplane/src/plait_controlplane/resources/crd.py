@@ -102,7 +102,7 @@ def _structural(node: Schema, defs: dict[str, Schema]) -> Schema:
             raise ValueError(f"a field of several types has no structural schema: {node}")
         return _structural(arms[0], defs)
     if "x-kubernetes-int-or-string" in node:
-        return node
+        return {"x-kubernetes-int-or-string": True}
     if "type" not in node and "enum" not in node and "const" not in node:
         return {"x-kubernetes-preserve-unknown-fields": True}
     kept = {name: value for name, value in node.items() if name in KEPT}
