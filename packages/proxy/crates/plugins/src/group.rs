@@ -27,6 +27,9 @@ const SOON: Duration = Duration::from_secs(5);
 /// The pause before the second worker that died soon; it doubles.
 const PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// The pause before what did not start is tried again; it doubles.
+const RETRY: Duration = Duration::from_secs(1);
+const LONGEST_RETRY: Duration = Duration::from_secs(60);
 /// An old generation ends after this, whatever still waits for it.
 const DRAIN: Duration = Duration::from_secs(60);
 
@@ -35,13 +38,35 @@ const DRAIN: Duration = Duration::from_secs(60);
 pub(crate) enum ToGroup {
     Want(Arc<GroupSpec>),
     Channel(usize, UnboundedSender<ToChannel>),
-    Ended { worker: u64, died: bool },
-    Zygote { generation: u64, said: Said },
-    Worker { generation: u64, worker: u64, said: Said },
-    Fork { generation: u64, channel: usize },
-    Start,
-    Overdue { generation: u64 },
-    Drained { generation: u64 },
+    Ended {
+        worker: u64,
+        died: bool,
+    },
+    Zygote {
+        generation: u64,
+        said: Said,
+    },
+    Worker {
+        generation: u64,
+        worker: u64,
+        said: Said,
+    },
+    Fork {
+        generation: u64,
+        channel: usize,
+    },
+    /// Load what is wanted again, if nothing newer was begun since this generation.
+    Again {
+        generation: u64,
+    },
+    /// Load what is wanted anew: its code may have changed.
+    Reload,
+    Overdue {
+        generation: u64,
+    },
+    Drained {
+        generation: u64,
+    },
     Close,
 }
 
@@ -64,6 +89,8 @@ pub(crate) struct Group {
     generation: u64,
     workers: u64,
     deaths: u32,
+    /// Starts that failed since something new was wanted.
+    starts: u32,
     last_death: Option<Instant>,
     state: GroupState,
 }
@@ -88,6 +115,7 @@ impl Group {
             generation: 0,
             workers: 0,
             deaths: 0,
+            starts: 0,
             last_death: None,
             state,
         };
@@ -95,13 +123,13 @@ impl Group {
     }
 
     async fn serve(mut self, mut received: UnboundedReceiver<ToGroup>) {
-        self.load().await;
+        self.load_anew().await;
         while let Some(told) = received.recv().await {
             match told {
                 ToGroup::Want(spec) => {
                     if self.wanted != spec {
                         self.wanted = spec;
-                        self.load().await;
+                        self.load_anew().await;
                     }
                 }
                 ToGroup::Channel(id, channel) => self.join(id, channel).await,
@@ -109,7 +137,12 @@ impl Group {
                 ToGroup::Zygote { generation, said } => self.zygote_said(generation, said).await,
                 ToGroup::Worker { generation, worker, said } => self.worker_said(generation, worker, said),
                 ToGroup::Fork { generation, channel } => self.fork(generation, channel).await,
-                ToGroup::Start => self.load().await,
+                ToGroup::Again { generation } => {
+                    if generation == self.generation {
+                        self.load().await;
+                    }
+                }
+                ToGroup::Reload => self.load_anew().await,
                 ToGroup::Overdue { generation } => self.overdue(generation),
                 ToGroup::Drained { generation } => self.old.retain(|zygote| zygote.generation != generation),
                 ToGroup::Close => break,
@@ -121,29 +154,43 @@ impl Group {
         });
     }
 
+    /// As `load`, and calls wait for it where nothing serves.
+    async fn load_anew(&mut self) {
+        self.starts = 0;
+        if self.live.is_none() {
+            self.tell(ToChannel::Loading);
+        }
+        self.load().await;
+    }
+
     /// Begins a new generation of what is wanted now.
     async fn load(&mut self) {
         self.generation += 1;
         self.next = None;
         self.state.failures.clear();
         self.state.loading = Some(self.generation);
-        if self.live.is_none() {
-            self.tell(ToChannel::Loading);
-        }
         self.publish();
         match Zygote::start(&self.shared.settings, self.wanted.clone(), self.generation, &self.inbox).await {
             Ok(zygote) => {
                 self.next = Some(zygote);
                 self.later(self.shared.settings.load, ToGroup::Overdue { generation: self.generation });
             }
-            Err(error) => self.fail(None, Stage::Start, format!("{}: {error}", self.shared.settings.python.display())),
+            Err(error) => self.fail_for_now(Stage::Start, format!("{}: {error}", self.shared.settings.python.display())),
         }
     }
 
     /// The generation that loads has failed for this reason, whatever else is to come.
-    fn fail(&mut self, plugin: Option<Arc<str>>, stage: Stage, message: String) {
-        self.state.failures.push(LoadFailure { plugin, stage, message, traceback: String::new() });
+    fn fail(&mut self, stage: Stage, message: String) {
+        self.state.failures.push(LoadFailure { plugin: None, stage, message, traceback: String::new() });
         self.give_up();
+    }
+
+    /// It failed for no reason of a plugin's: the machine may have been too busy, so that it is tried again.
+    fn fail_for_now(&mut self, stage: Stage, message: String) {
+        self.fail(stage, message);
+        let pause = (RETRY * (1 << self.starts.min(6))).min(LONGEST_RETRY);
+        self.starts += 1;
+        self.later(pause, ToGroup::Again { generation: self.generation });
     }
 
     fn give_up(&mut self) {
@@ -184,7 +231,7 @@ impl Group {
 
     fn ended_loading(&mut self, error: &str) {
         if self.state.failures.is_empty() {
-            self.fail(None, Stage::Start, format!("the process ended before it had loaded: {error}"));
+            self.fail_for_now(Stage::Start, format!("the process ended before it had loaded: {error}"));
         } else {
             self.give_up();
         }
@@ -196,7 +243,7 @@ impl Group {
             self.live = None;
             self.state.restarts += 1;
             let pause = self.pause();
-            self.later(pause, ToGroup::Start);
+            self.later(pause, ToGroup::Again { generation: self.generation });
         }
         self.old.retain(|zygote| zygote.generation != generation);
     }
@@ -204,7 +251,7 @@ impl Group {
     async fn loaded(&mut self, plugins: HashMap<String, LoadedPlugin>, reported: HashMap<String, Vec<String>>) {
         let Some(zygote) = &mut self.next else { return };
         let Some(chains) = chains(&zygote.spec, &plugins, &reported) else {
-            return self.fail(None, Stage::Hooks, "what was loaded is not what was asked for".to_owned());
+            return self.fail(Stage::Hooks, "what was loaded is not what was asked for".to_owned());
         };
         zygote.loaded = Some(Arc::new(Loaded { spec: zygote.spec.clone(), chains }));
         let mut told: Vec<_> = plugins
@@ -226,7 +273,8 @@ impl Group {
             // Its death is seen by the thread that it serves, and by nobody's want where it serves none.
             Said::Gone(_) => {}
             Said::Message(message) => match *message {
-                FromPython::Ready {} => {
+                FromPython::Ready { sandbox } => {
+                    self.state.sandbox = sandbox;
                     if let Some(one) = self.zygote(generation).and_then(|zygote| zygote.workers.get_mut(&worker)) {
                         one.ready = true;
                     }
@@ -317,7 +365,7 @@ impl Group {
 
     fn overdue(&mut self, generation: u64) {
         if self.next.as_ref().is_some_and(|zygote| zygote.generation == generation) {
-            self.fail(None, Stage::Import, format!("not loaded after {} s", self.shared.settings.load.as_secs_f32()));
+            self.fail_for_now(Stage::Import, format!("not loaded after {} s", self.shared.settings.load.as_secs_f32()));
         }
     }
 

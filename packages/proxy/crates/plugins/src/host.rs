@@ -64,6 +64,11 @@ impl Host {
         let _ = self.0.commands.send(Command::Apply(groups));
     }
 
+    /// Loads a group anew though what is wanted is the same: the code of its plugins changed where it lies.
+    pub fn reload(&self, group: &Arc<str>) {
+        let _ = self.0.commands.send(Command::Reload(group.clone()));
+    }
+
     /// What became of them.
     pub fn states(&self) -> watch::Receiver<Arc<Vec<GroupState>>> {
         self.0.states.subscribe()

@@ -118,7 +118,7 @@ impl Link {
         match inner.calls.push(frame) {
             Ok(()) => {}
             Err(error) => {
-                inner.slots.close(id);
+                inner.slots.withdraw(id);
                 if let PushError::Broken(_) = error {
                     self.kill();
                 }

@@ -1,6 +1,6 @@
 //! What goes over control sockets: a closed set of messages each way.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -121,7 +121,11 @@ pub(crate) enum FromPython {
         status: Option<i32>,
         signal: Option<i32>,
     },
-    Ready {},
+    Ready {
+        /// What of the sandbox holds, by name.
+        #[serde(default)]
+        sandbox: BTreeMap<String, String>,
+    },
     Stats {
         memory_bytes: u64,
     },

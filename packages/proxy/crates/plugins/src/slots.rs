@@ -40,6 +40,8 @@ pub(crate) struct Waiting {
     pub(crate) deadline: Instant,
     pub(crate) limit: Duration,
     pub(crate) overdue: Overdue,
+    /// Nobody waits for it any more, but the worker may be at it: it can still hang there.
+    pub(crate) orphan: bool,
     /// It got more time once, because another call held the worker up.
     pub(crate) extended: bool,
     waker: Option<Waker>,
@@ -76,7 +78,8 @@ impl Slots {
         let slot = &mut self.slots[index as usize];
         // Never 0: an id of 0 marks nothing.
         slot.generation = slot.generation.checked_add(1).unwrap_or(1);
-        slot.state = State::Waiting(Waiting { ordinal, deadline, limit, overdue: Overdue::No, extended: false, waker: None });
+        slot.state =
+            State::Waiting(Waiting { ordinal, deadline, limit, overdue: Overdue::No, orphan: false, extended: false, waker: None });
         self.waiting += 1;
         u64::from(slot.generation) << 32 | u64::from(index)
     }
@@ -97,9 +100,14 @@ impl Slots {
             (Overdue::Cancelled, End::Answer(bytes)) => End::Timeout(ended_by(&bytes)),
             (_, end) => end,
         };
-        let waker = waiting.waker.take();
-        slot.state = State::Done(end);
+        let (waker, orphan) = (waiting.waker.take(), waiting.orphan);
         self.waiting -= 1;
+        if orphan {
+            slot.state = State::Free;
+            self.free.push(id as u32);
+            return false;
+        }
+        slot.state = State::Done(end);
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -126,17 +134,29 @@ impl Slots {
         }
     }
 
-    /// Nobody waits for this call any more; true when it was still under way.
+    /// Nobody waits for this call any more; true when it is still under way: its slot is free when it ends.
     pub(crate) fn close(&mut self, id: u64) -> bool {
         let Some(slot) = find(&mut self.slots, id) else { return false };
-        let before = std::mem::replace(&mut slot.state, State::Free);
-        if matches!(before, State::Free) {
-            return false;
+        match &mut slot.state {
+            State::Waiting(waiting) => {
+                waiting.orphan = true;
+                waiting.waker = None;
+                true
+            }
+            State::Done(_) => {
+                slot.state = State::Free;
+                self.free.push(id as u32);
+                false
+            }
+            State::Free => false,
         }
-        self.free.push(id as u32);
-        let waited = matches!(before, State::Waiting(_));
-        self.waiting -= usize::from(waited);
-        waited
+    }
+
+    /// A call was not even asked: its slot is free at once.
+    pub(crate) fn withdraw(&mut self, id: u64) {
+        if self.close(id) {
+            self.finish(id, End::NotStarted);
+        }
     }
 
     /// All calls that wait, with their ids.
@@ -174,6 +194,8 @@ mod tests {
         let mut slots = Slots::default();
         let first = open(&mut slots, 1);
         assert!(slots.close(first));
+        assert_eq!(slots.waiting(), 1, "the worker may be at it");
+        assert!(!slots.finish(first, End::NotStarted), "nobody waits");
         let second = open(&mut slots, 2);
         assert_eq!(first & 0xffff_ffff, second & 0xffff_ffff, "the same slot");
         assert!(!slots.finish(first, End::NotStarted));
@@ -194,6 +216,8 @@ mod tests {
             assert!(!slots.close(wrong));
         }
         assert_eq!(slots.waiting(), 1);
+        slots.withdraw(id);
+        assert_eq!(slots.waiting(), 0);
     }
 
     #[test]

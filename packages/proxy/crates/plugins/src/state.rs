@@ -1,6 +1,6 @@
 //! What became of the plugins that were wanted, for status, `plait plugin list` and `explain`.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Deserialize;
 
@@ -21,6 +21,8 @@ pub struct GroupState {
     pub restarts: u64,
     /// The memory of its workers, as they last told it.
     pub memory_bytes: u64,
+    /// What of their sandbox holds, by name: an old kernel may lack Landlock.
+    pub sandbox: BTreeMap<String, String>,
 }
 
 /// A plugin that is loaded.

@@ -20,6 +20,8 @@ use crate::{
 pub(crate) enum Command {
     /// All groups that are wanted.
     Apply(Vec<Arc<GroupSpec>>),
+    /// A group whose code may have changed.
+    Reload(Arc<str>),
     /// A new I/O thread.
     Channel(usize, mpsc::UnboundedSender<ToChannel>),
     /// A worker serves its thread no more; `died`: it was needed.
@@ -56,6 +58,11 @@ impl Supervisor {
         while let Some(command) = commands.recv().await {
             match command {
                 Command::Apply(groups) => self.apply(groups),
+                Command::Reload(group) => {
+                    if let Some((group, _)) = self.groups.get(&group) {
+                        let _ = group.send(ToGroup::Reload);
+                    }
+                }
                 Command::Channel(id, channel) => {
                     for (group, _) in self.groups.values() {
                         let _ = group.send(ToGroup::Channel(id, channel.clone()));
