@@ -1,7 +1,7 @@
-"""Wheels of this checkout -> images of the proxy and of the control plane. Called by `run`.
+"""Wheels of this checkout -> images of the proxy, with and without Python, and of the control plane. Called by `run`.
 
-`./dev` has built the wheels that hold Rust; what the control plane needs of others is fetched once for each uv.lock.
-Nothing is fetched while an image is built.
+`./dev` has built the wheels that hold Rust; what Python needs of others is fetched once a uv.lock. While an image
+is built, only nft is fetched, from the packages of its base.
 """
 
 import hashlib
@@ -16,6 +16,7 @@ from tools import Failed, Missing, run
 HERE = Path(__file__).parent
 
 PROXY = "plait/proxy:dev"
+PYTHON_PROXY = "plait/proxy-python:dev"
 CONTROLPLANE = "plait/controlplane:dev"
 PYTHON = "python:3.11-slim-bookworm"
 """The base of the control plane; scenarios run small programs on it."""
@@ -26,14 +27,15 @@ MANYLINUX = ("manylinux_2_34", "manylinux_2_28", "manylinux_2_17", "manylinux201
 
 
 def build() -> list[str]:
-    """Builds both images; returns the names of all that a scenario needs."""
+    """Builds the images; returns the names of all that a scenario needs."""
     context = FOLDER / "context"
     shutil.rmtree(context, ignore_errors=True)
-    proxy, controlplane = context / "proxy", context / "controlplane"
-    proxy.mkdir(parents=True)
-    controlplane.mkdir()
+    proxy, sdk, controlplane = (context / name for name in ("proxy", "sdk", "controlplane"))
+    for folder in (proxy, sdk, controlplane):
+        folder.mkdir(parents=True)
     shutil.copy(_built("plait-proxy"), proxy)
-    shutil.copy(_built("plait-sdk"), controlplane)
+    for folder in (sdk, controlplane):
+        shutil.copy(_built("plait-sdk"), folder)
     run(
         "uv",
         "build",
@@ -44,12 +46,15 @@ def build() -> list[str]:
         controlplane,
         ROOT / "packages/controlplane",
     )
-    for wheel in _dependencies().iterdir():
-        shutil.copy(wheel, controlplane)
-    for name, image in (("proxy", PROXY), ("controlplane", CONTROLPLANE)):
-        run("docker", "build", "-q", "-t", image, "-f", HERE / "images" / f"{name}.Dockerfile", context)
+    for package, folder in (("plait-controlplane", controlplane), ("plait-sdk", sdk)):
+        for wheel in _dependencies(package).iterdir():
+            shutil.copy(wheel, folder)
+    for name, image in (("proxy", PROXY), ("proxy-python", PYTHON_PROXY), ("controlplane", CONTROLPLANE)):
+        # The host's network: where no registry can be reached, packages can.
+        file = HERE / "images" / f"{name}.Dockerfile"
+        run("docker", "build", "-q", "--network", "host", "-t", image, "-f", file, context)
     _present(PYTHON)
-    return [PROXY, CONTROLPLANE, PYTHON]
+    return [PROXY, PYTHON_PROXY, CONTROLPLANE, PYTHON]
 
 
 def _present(image: str) -> None:
@@ -69,11 +74,9 @@ def _built(name: str) -> Path:
     return found[0]
 
 
-def _dependencies() -> Path:
-    """A folder of wheels: what the control plane needs, as uv.lock pins it."""
-    wanted = run(
-        "uv", "export", "-q", "--frozen", "--no-dev", "--no-emit-workspace", "--package", "plait-controlplane", cwd=ROOT
-    )  # fmt: skip
+def _dependencies(package: str) -> Path:
+    """A folder of wheels: what a package of ours needs of others, as uv.lock pins it."""
+    wanted = run("uv", "export", "-q", "--frozen", "--no-dev", "--no-emit-workspace", "--package", package, cwd=ROOT)
     key = hashlib.sha256(f"{wanted}{TARGET}{MANYLINUX}".encode()).hexdigest()[:16]
     folder = FOLDER / f"dependencies-{key}"
     if folder.is_dir():
