@@ -2,13 +2,25 @@
 
 import asyncio
 import contextvars
+from collections.abc import Callable
 from typing import Any
 
 import plait_sdk as plait
 import pytest
 from plait_sdk.calls import Phase
-from plait_sdk.host.memory import MemoryCall
-from plait_sdk.testing import Failure, Harness, PluginPart
+from plait_sdk.testing import Failure, PluginPart
+from plait_sdk.testing import Harness as AnyHarness
+from plait_sdk.testing.crossing import Crossing, FrameCrossing, MemoryCrossing, Question
+
+Harness = Callable[..., AnyHarness]
+
+
+@pytest.fixture(name="harness_of", params=[FrameCrossing, MemoryCrossing])
+def both_ways(request: pytest.FixtureRequest) -> Harness:
+    """A harness by the frames of production, and one by plain objects: they may not differ."""
+    crossing: type[Crossing] = request.param
+    return lambda *plugins, **options: AnyHarness(*plugins, **options, crossing=crossing())
+
 
 PluginClass = type[plait.Plugin[plait.PluginConfig]]
 
@@ -49,14 +61,16 @@ class TagAndFail(plait.Plugin[plait.PluginConfig]):
         raise LookupError("no such tenant")
 
 
-def test_the_first_verdict_that_is_not_continue_ends_the_chain() -> None:
-    with Harness(answers(plait.Continue()), answers(plait.Deny("closed", 451)), answers(plait.Reply(204))) as harness:
+def test_the_first_verdict_that_is_not_continue_ends_the_chain(harness_of: Harness) -> None:
+    with harness_of(
+        answers(plait.Continue()), answers(plait.Deny("closed", 451)), answers(plait.Reply(204))
+    ) as harness:
         exchange = harness.request()
     assert (exchange.verdict, exchange.by, exchange.status) == (plait.Deny("closed", 451), "Answers-2", 451)
 
 
-def test_a_reply_answers_in_place_of_the_backend() -> None:
-    with Harness(answers(plait.Reply(200, {"X-A": "b"}, "text"))) as harness:
+def test_a_reply_answers_in_place_of_the_backend(harness_of: Harness) -> None:
+    with harness_of(answers(plait.Reply(200, {"X-A": "b"}, "text"))) as harness:
         exchange = harness.request(backend=lambda _: pytest.fail("the backend was asked"))
     assert (exchange.response.body, exchange.response.headers["x-a"]) == (b"text", "b")
 
@@ -82,25 +96,24 @@ def test_a_reply_answers_in_place_of_the_backend() -> None:
         ("on_response", KeyError("x"), "KeyError: 'x'"),
     ],
 )
-def test_junk_and_exceptions_are_failures_of_the_plugin(hook: str, answer: Any, told: str) -> None:
+def test_junk_and_exceptions_are_failures_of_the_plugin(harness_of: Harness, hook: str, answer: Any, told: str) -> None:
     phase = {"retry_decision": Phase.RETRY, "rank_endpoints": Phase.ENDPOINTS, "on_response": Phase.RESPONSE}
     phase["on_complete"] = Phase.COMPLETE
-    with Harness(answers(answer, hook)) as harness:
-        call = MemoryCall(phase.get(hook, Phase.REQUEST), candidates=["shop/web", "shop/web-2"])
-        answered = harness.call(call)
-    assert (answered.kind, call.effects) == ("fail", [])
-    assert answered.text.startswith(told)
+    with harness_of(answers(answer, hook)) as harness:
+        crossed = harness.cross(Question(phase.get(hook, Phase.REQUEST), {"candidates": ["shop/web", "shop/web-2"]}))
+    assert (crossed.answer.kind, crossed.effects) == ("fail", [])
+    assert crossed.answer.text.startswith(told)
 
 
-def test_a_failure_is_closed_by_default_and_nothing_follows() -> None:
-    with Harness(TagAndFail, Tag) as harness:
+def test_a_failure_is_closed_by_default_and_nothing_follows(harness_of: Harness) -> None:
+    with harness_of(TagAndFail, Tag) as harness:
         exchange = harness.request()
     assert isinstance(exchange.verdict, Failure)
     assert (exchange.by, exchange.verdict.text) == ("TagAndFail", "LookupError: no such tenant")
 
 
-def test_an_open_failure_is_undone_and_the_chain_goes_on() -> None:
-    with Harness(PluginPart(TagAndFail, on_error="open"), Tag) as harness:
+def test_an_open_failure_is_undone_and_the_chain_goes_on(harness_of: Harness) -> None:
+    with harness_of(PluginPart(TagAndFail, on_error="open"), Tag) as harness:
         exchange = harness.request("GET", "/right")
     assert exchange.verdict == plait.Continue()
     assert (exchange.path, exchange.sent["x-tag"], dict(exchange.attributes)) == ("/right", "yes", {})
@@ -108,7 +121,7 @@ def test_an_open_failure_is_undone_and_the_chain_goes_on() -> None:
     assert exchange.errors == [("TagAndFail", "LookupError: no such tenant")]
 
 
-def test_the_traceback_starts_and_ends_in_the_code_of_the_author() -> None:
+def test_the_traceback_starts_and_ends_in_the_code_of_the_author(harness_of: Harness) -> None:
     class Undeclared(plait.Plugin[plait.PluginConfig]):
         @plait.hookimpl
         def on_request(self, request: plait.Request) -> None:
@@ -117,7 +130,7 @@ def test_the_traceback_starts_and_ends_in_the_code_of_the_author() -> None:
         def look(self, request: plait.Request) -> str:
             return request.path
 
-    with Harness(Undeclared) as harness:
+    with harness_of(Undeclared) as harness:
         verdict = harness.request().verdict
     assert isinstance(verdict, Failure)
     files = [line for line in verdict.traceback.splitlines() if line.startswith("  File")]
@@ -126,14 +139,14 @@ def test_the_traceback_starts_and_ends_in_the_code_of_the_author() -> None:
     assert "add path=True to its `reads`" in verdict.traceback
 
 
-def test_a_plugin_that_is_to_be_skipped_does_not_run() -> None:
-    with Harness(answers(plait.Deny("closed")), Tag) as harness:
-        call = MemoryCall(Phase.REQUEST, skip=0b01)
-        assert harness.call(call).kind == "continue"
-    assert [effect.plugin for effect in call.effects] == [1]
+def test_a_plugin_that_is_to_be_skipped_does_not_run(harness_of: Harness) -> None:
+    with harness_of(answers(plait.Deny("closed")), Tag) as harness:
+        crossed = harness.cross(Question(Phase.REQUEST, skip=0b01))
+    assert crossed.answer.kind == "continue"
+    assert [effect.plugin for effect in crossed.effects] == [1]
 
 
-def test_async_hooks_run_beside_others_in_order() -> None:
+def test_async_hooks_run_beside_others_in_order(harness_of: Harness) -> None:
     class Slow(plait.Plugin[plait.PluginConfig]):
         writes = plait.Writes(headers={"x-way"})
 
@@ -152,13 +165,13 @@ def test_async_hooks_run_beside_others_in_order() -> None:
         def on_request(self, request: plait.Request) -> None:
             request.headers.add("x-way", "fast")
 
-    with Harness(Slow, Fast) as harness:
+    with harness_of(Slow, Fast) as harness:
         exchange = harness.request()
     assert exchange.sent.all("x-way") == ["before", "after", "fast"]
     assert [effect.plugin for effect in exchange.effects] == [0, 0, 1]
 
 
-def test_a_timeout_of_the_authors_own_is_an_ordinary_exception() -> None:
+def test_a_timeout_of_the_authors_own_is_an_ordinary_exception(harness_of: Harness) -> None:
     class Impatient(plait.Plugin[plait.PluginConfig]):
         @plait.hookimpl
         async def on_request(self) -> plait.Verdict:
@@ -169,11 +182,11 @@ def test_a_timeout_of_the_authors_own_is_an_ordinary_exception() -> None:
                 return plait.Reply(504)
             return plait.Continue()
 
-    with Harness(Impatient) as harness:
+    with harness_of(Impatient) as harness:
         assert harness.request().status == 504
 
 
-def test_a_context_variable_ends_with_its_call() -> None:
+def test_a_context_variable_ends_with_its_call(harness_of: Harness) -> None:
     seen: contextvars.ContextVar[str] = contextvars.ContextVar("seen", default="nobody")
 
     class Remembers(plait.Plugin[plait.PluginConfig]):
@@ -184,11 +197,11 @@ def test_a_context_variable_ends_with_its_call() -> None:
             request.headers["x-seen"] = seen.get()
             seen.set("somebody")
 
-    with Harness(Remembers) as harness:
+    with harness_of(Remembers) as harness:
         assert [harness.request().sent["x-seen"] for _ in range(2)] == ["nobody", "nobody"]
 
 
-def test_hooks_of_one_crossing_follow_one_another() -> None:
+def test_hooks_of_one_crossing_follow_one_another(harness_of: Harness) -> None:
     class All(plait.Plugin[plait.PluginConfig]):
         reads = plait.Reads(headers={"x-key"}, peer=True)
         writes = plait.Writes(labels={"tenant"})
@@ -214,14 +227,14 @@ def test_hooks_of_one_crossing_follow_one_another() -> None:
         def labels(self, request: plait.Request) -> dict[str, str]:
             return {"tenant": str(request.claims["sub"])}
 
-    with Harness(All) as harness:
+    with harness_of(All) as harness:
         exchange = harness.request(headers={"X-Key": "ada"}, candidates=["shop/web", "shop/web-2"])
         assert harness.request(headers={"x-key": "eve"}).verdict == plait.Deny("not you")
     assert (exchange.claims, exchange.rate_limit_key, exchange.backend) == ({"sub": "ada"}, "ada", "shop/web-2")
     assert exchange.labels == {"tenant": "ada"}
 
 
-def test_records_come_as_one_batch() -> None:
+def test_records_come_as_one_batch(harness_of: Harness) -> None:
     sizes: list[int] = []
 
     class Logs(plait.Plugin[plait.PluginConfig]):
@@ -231,6 +244,6 @@ def test_records_come_as_one_batch() -> None:
         def on_log(self, records: list[plait.LogRecord]) -> None:
             sizes.append(len([record.request.path for record in records if record.outcome.status == 200]))
 
-    with Harness(Logs) as harness:
+    with harness_of(Logs) as harness:
         harness.log([harness.request("GET", f"/{number}") for number in range(3)])
     assert sizes == [3]

@@ -79,10 +79,10 @@ def test_changes_are_recorded_and_seen() -> None:
     del request.headers["x-two"]
     request.path = "/b"
     assert [(effect.kind, effect.name, effect.value) for effect in call.effects] == [
-        ("request_header_set", "x-new", "n"),
-        ("request_header_add", "x-two", "3"),
-        ("request_header_remove", "x-two", None),
-        ("path", "", "/b"),
+        ("set_request_header", "x-new", "n"),
+        ("append_request_header", "x-two", "3"),
+        ("remove_request_header", "x-two", ""),
+        ("path", "/b", ""),
     ]
     assert ("x-two" in request.headers, dict(request.headers)) == (False, {"x-new": "n"})
 

@@ -42,11 +42,10 @@ class Headers(MutableMapping[str, str]):
             self._refuse_write(name, error)
 
     def __getitem__(self, name: str) -> str:
-        name = name.lower()
-        try:
-            return self._fields[name]
-        except PermissionError:
-            self._refuse_read(name)
+        values = self.all(name)
+        if not values:
+            raise KeyError(name)
+        return values[0] if len(values) == 1 else ", ".join(values)
 
     def __setitem__(self, name: str, value: str) -> None:
         name = name.lower()
@@ -57,6 +56,11 @@ class Headers(MutableMapping[str, str]):
 
     def __delitem__(self, name: str) -> None:
         name = name.lower()
+        try:
+            if not self._fields.all(name):
+                raise KeyError(name)
+        except PermissionError:
+            pass  # one that may write anything, but not read it, may still remove it
         try:
             del self._fields[name]
         except PermissionError as error:

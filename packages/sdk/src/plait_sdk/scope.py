@@ -45,8 +45,8 @@ class Scope:
 def resolve(plugin: str, reads: Reads, writes: Writes, config: object, interest: Interest) -> Scope:
     """The scope of a configured plugin. A header that it writes it may read too."""
     write_headers, write_response = names(writes.headers, config), names(writes.response_headers, config)
-    read_headers = _and(names(reads.headers, config), write_headers)
-    read_response = _and(names(reads.response_headers, config), write_response)
+    read_headers = _with(names(reads.headers, config), write_headers)
+    read_response = _with(names(reads.response_headers, config), write_response)
     trailers = interest(None if reads.trailers else (), None if reads.trailers else ())
     return Scope(
         plugin=plugin,
@@ -63,5 +63,6 @@ def resolve(plugin: str, reads: Reads, writes: Writes, config: object, interest:
     )
 
 
-def _and(read: frozenset[str] | None, written: frozenset[str] | None) -> frozenset[str] | None:
-    return None if read is None or written is None else read | written
+def _with(read: frozenset[str] | None, written: frozenset[str] | None) -> frozenset[str] | None:
+    """What may be read: what is named to be written too. To write anything is not to read anything."""
+    return None if read is None else read | (written or frozenset())

@@ -5,6 +5,8 @@ awaited, so that one text serves the loop without asyncio and the loop with it.
 """
 
 import asyncio
+import importlib
+import sys
 import traceback as tracebacks
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from dataclasses import dataclass
@@ -22,6 +24,14 @@ from plait_sdk.manager import Chain, Stage, Step
 
 SDK = str(Path(plait_sdk.__file__).parent)
 """Frames of these files are ours: a traceback for the author leaves them out at its ends."""
+
+
+TRACING = "opentelemetry.trace"
+"""A plugin that imported it wants the trace of its calls; the others do not pay for it."""
+
+
+IMPORTS = str(Path(importlib.__file__).parent)
+"""Python's own way from our import to the author's module, which tells the author nothing."""
 
 
 class Pending(NamedTuple):
@@ -81,10 +91,13 @@ class Dispatcher:
             for number, chain in chains.items()
             for phase, stages in chain.phases.items()
         }
+        self.traced = TRACING in sys.modules
         self.is_async = any(chain.is_async for chain in chains.values())
 
     def serve(self, call: Call) -> Serving:
         """Runs one call and answers it once, whatever the hooks do."""
+        if self.traced and call.traceparent:
+            follow_trace(call.traceparent, call.tracestate)
         try:
             for line in self.lines.get((call.chain, call.phase), ()):
                 if (yield from self._stage(call, line)):
@@ -141,15 +154,17 @@ class Dispatcher:
             if ready.is_async:
                 answer = yield Pending(call, ready.index, answer)
             return judge(line.hook, line.combine, answer, call, ready.step.loaded.scope)
-        except Exception as error:
-            return self._failed(call, ready, error)
         except (HookTimeout, asyncio.CancelledError) as error:
             raise Failed(ready.index, "deadline", author_traceback(error)) from None
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # SystemExit too: a hook ends no worker
+            return self._failed(call, ready, error)
         finally:
             if self.entered is not None:
                 self.entered(None)
 
-    def _failed(self, call: Call, ready: Ready, error: Exception) -> None:
+    def _failed(self, call: Call, ready: Ready, error: BaseException) -> None:
         text = told(error)
         if ready.step.loaded.on_error == "closed":
             raise Failed(ready.index, text, author_traceback(error)) from None
@@ -208,6 +223,15 @@ class Dispatcher:
         return answer
 
 
+def follow_trace(traceparent: str, tracestate: str | None) -> None:
+    """Makes the trace of a call that of the current context, so that spans of a plugin's become its children."""
+    from opentelemetry import context
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    carrier = {"traceparent": traceparent, **({"tracestate": tracestate} if tracestate else {})}
+    context.attach(TraceContextTextMapPropagator().extract(carrier))
+
+
 def told(error: BaseException) -> str:
     """An error in one line, as it goes to the log: "IndexError: list index out of range"."""
     text = str(error).split("\n", 1)[0]
@@ -226,7 +250,8 @@ def author_traceback(error: BaseException) -> str:
 
 
 def _is_ours(frame: TracebackType) -> bool:
-    return frame.tb_frame.f_code.co_filename.startswith(SDK)
+    name = frame.tb_frame.f_code.co_filename
+    return name.startswith((SDK, IMPORTS, "<frozen importlib"))
 
 
 def _line(stage: Stage) -> Line:

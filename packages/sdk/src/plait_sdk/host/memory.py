@@ -18,17 +18,24 @@ TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
 BREAK = re.compile(r"[\r\n\0]")
 """What would end a header early."""
 
+PATH = re.compile(r"/[^\s?#]*")
+
+FRAMING = frozenset({"host", "content-length", "transfer-encoding", "connection", "te", "trailer", "upgrade"})
+"""What frames and routes a message: the proxy's own."""
+
 Pairs = list[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """One change that a plugin made. `plugin` is its place in the chain, `kind` such as "request_header_set"."""
+    """One change that a plugin made. `plugin` is its place in the chain, `kind` such as "set_request_header" or
+    "path".
+    """
 
     plugin: int
     kind: str
     name: str
-    value: str | None = None
+    value: str = ""
 
 
 class MemoryInterest:
@@ -39,6 +46,10 @@ class MemoryInterest:
     def __init__(self, reads: Iterable[str] | None, writes: Iterable[str] | None) -> None:
         self.reads = None if reads is None else frozenset(reads)
         self.writes = None if writes is None else frozenset(writes)
+
+    def may_read(self, name: str) -> bool:
+        """What a plugin may write by name it may read too; to write anything is not to read anything."""
+        return self.reads is None or name in self.reads or (self.writes is not None and name in self.writes)
 
 
 class MemoryFields:
@@ -53,8 +64,8 @@ class MemoryFields:
         self._interest = interest
 
     def all(self, name: str) -> list[str]:
-        if self._interest.reads is not None and name not in self._interest.reads:
-            raise PermissionError(f"header {name} was not declared in reads")
+        if not self._interest.may_read(name):
+            raise PermissionError(f"header {name} was not declared: add it to the plugin's reads")
         return [value for each, value in self._pairs if each == name]
 
     def __getitem__(self, name: str) -> str:
@@ -66,29 +77,30 @@ class MemoryFields:
     def __setitem__(self, name: str, value: str) -> None:
         self._check(name, value)
         self._pairs[:] = [pair for pair in self._pairs if pair[0] != name] + [(name, value)]
-        self._call.record(f"{self._section}_set", name, value)
+        self._call.record(f"set_{self._section}", name, value)
 
     def append(self, name: str, value: str) -> None:
         self._check(name, value)
         self._pairs.append((name, value))
-        self._call.record(f"{self._section}_add", name, value)
+        self._call.record(f"append_{self._section}", name, value)
 
     def __delitem__(self, name: str) -> None:
         self._check(name, "")
-        if not any(each == name for each, _ in self._pairs):
-            raise KeyError(name)
         self._pairs[:] = [pair for pair in self._pairs if pair[0] != name]
-        self._call.record(f"{self._section}_remove", name, None)
+        self._call.record(f"remove_{self._section}", name)
 
     def items(self) -> Pairs:
-        reads = self._interest.reads
-        return [pair for pair in self._pairs if reads is None or pair[0] in reads]
+        return [pair for pair in self._pairs if self._interest.may_read(pair[0])]
 
     def _check(self, name: str, value: str) -> None:
         if not TOKEN.fullmatch(name):
             raise ValueError(f"{name!r} is no name of a header: letters, digits and -")
         if self._interest.writes is not None and name not in self._interest.writes:
-            raise PermissionError(f"header {name} was not declared in writes")
+            raise PermissionError(f"header {name} was not declared: add it to the plugin's writes")
+        if name in FRAMING:
+            raise ValueError(
+                "a header that frames the message belongs to the proxy; set the authority or the body instead"
+            )
         if not isinstance(value, str):
             raise TypeError(f"the value of {name} is a {type(value).__name__}: write str(…)")
         if BREAK.search(value):
@@ -105,8 +117,10 @@ class _Settable:
         return call.values.get(self.name)
 
     def __set__(self, call: "MemoryCall", value: Any) -> None:
+        if self.name == "path" and not PATH.fullmatch(value):
+            raise ValueError("a path must begin with / and hold neither blanks nor ? nor #")
         call.values[self.name] = value
-        call.record(self.name, "", value)
+        call.record(self.name, "" if self.name == "body" else str(value))
 
 
 class MemoryCall:
@@ -169,7 +183,7 @@ class MemoryCall:
         self.notes.clear()
         self.notes.update(notes)
 
-    def record(self, kind: str, name: str, value: Any) -> None:
+    def record(self, kind: str, name: str, value: str = "") -> None:
         """Keeps an effect of the plugin at work."""
         self.effects.append(Effect(self.plugin, kind, name, value))
 
@@ -196,16 +210,17 @@ class MemoryCall:
         self.record("span_attribute", name, value)
 
     def choose(self, backend: str) -> None:
-        self.record("backend", backend, None)
+        self.record("backend", backend)
 
     def rank(self, endpoints: Sequence[str]) -> None:
-        self.record("endpoints", ",".join(endpoints), None)
+        for endpoint in endpoints:
+            self.record("endpoint", endpoint)
 
     def set_key(self, key: str) -> None:
-        self.record("rate_limit_key", key, None)
+        self.record("key", key)
 
     def set_retry(self, retry: bool) -> None:
-        self.record("retry", "yes" if retry else "no", None)
+        self.record("retry", "true" if retry else "false")
 
     def note_error(self, text: str) -> None:
         self.errors.append((self.plugin, text))
@@ -246,7 +261,7 @@ class MemoryChannel:
     def arm(self) -> bool:
         return not self.waiting
 
-    def wait(self, timeout: float | None = None) -> bool:
+    def wait(self, timeout: float | None = None, control: int = -1) -> bool:
         return bool(self.waiting)
 
     def begin(self, call: MemoryCall, plugin: int) -> None:

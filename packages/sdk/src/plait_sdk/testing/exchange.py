@@ -3,7 +3,7 @@
 Made by the harness; plain values, so that they can be compared and printed.
 """
 
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,7 +92,7 @@ class Exchange:
     response: Answered = field(default_factory=lambda: Answered(0, Lines(()), b""))
     """What the caller got."""
     claims: Mapping[str, Any] = field(default_factory=dict)
-    attributes: MutableMapping[str, str] = field(default_factory=dict)
+    attributes: dict[str, str] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
     span_attributes: dict[str, str] = field(default_factory=dict)
     backend: str | None = None
@@ -110,7 +110,7 @@ class Exchange:
         return {
             "verdict": type(self.verdict).__name__,
             "by": self.by,
-            "effects": [[effect.kind, effect.name, effect.value] for effect in self.effects if effect.kind != "body"],
+            "effects": [[effect.kind, effect.name, effect.value] for effect in self.effects],
             "response": {
                 "status": self.response.status,
                 "headers": [list(pair) for pair in self.response.headers.pairs],

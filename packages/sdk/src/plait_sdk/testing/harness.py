@@ -7,17 +7,17 @@ dispatch, the judgement of answers and the limits of views are the worker's own.
 
 import asyncio
 import contextvars
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Self
 
-from plait_sdk.calls import Phase
+from plait_sdk.calls import Call, Phase
 from plait_sdk.config import PluginConfig
 from plait_sdk.errors import PluginError
-from plait_sdk.host.dispatch import Dispatcher
+from plait_sdk.host.dispatch import Dispatcher, Serving
 from plait_sdk.host.driving import finish, start
-from plait_sdk.host.memory import Answer, MemoryCall, MemoryChannel, MemoryInterest
-from plait_sdk.manager import Chain, build, load
+from plait_sdk.manager import Chain, Loaded, OnError, build, load
 from plait_sdk.plugin import Plugin
+from plait_sdk.testing.crossing import Crossed, Crossing, FrameCrossing, Question
 from plait_sdk.testing.exchange import Exchange, PluginPart
 from plait_sdk.testing.passage import Backend, Passage, answer_ok
 
@@ -32,6 +32,7 @@ class Harness:
         plugins: classes in the order in which they run, or `PluginPart`s with a configuration of their own.
         config: of the plugin when there is one.
         on_error: "closed" or "open", for plugins that say nothing else.
+        crossing: how calls reach the dispatch; by the frames of production when none is given.
 
     Raises:
         DefinitionError, ConfigError: as loading on a mesh would be refused.
@@ -42,15 +43,17 @@ class Harness:
         *plugins: Given,
         config: Mapping[str, Any] | PluginConfig | None = None,
         on_error: str = "closed",
+        crossing: Crossing | None = None,
     ) -> None:
         if not plugins:
             raise PluginError("a harness without a plugin tests nothing", "give the class of your plugin")
         if config is not None and len(plugins) > 1:
             raise PluginError("config is for one plugin", "give each a PluginPart(YourPlugin, config=…)")
         parts = [_part(each, config, on_error) for each in plugins]
-        self.chain: Chain = build([_load(part, number) for number, part in enumerate(parts)])
+        self._crossing: Crossing = crossing or FrameCrossing()
+        self.chain: Chain = build([self._load(part, number) for number, part in enumerate(parts)])
         self.backend: Backend = answer_ok
-        self._channel = MemoryChannel()
+        self._channel = self._crossing.channel
         self._dispatcher = Dispatcher({0: self.chain}, self._channel)
         self._runner = asyncio.Runner()
         self._numbers = iter(range(1, 2**63))
@@ -100,7 +103,6 @@ class Harness:
             "query": query,
             "authority": authority,
             "scheme": "http",
-            "route": None,
             "request_id": f"test-{next(self._numbers)}",
             "candidates": list(candidates),
             "traceparent": traceparent,
@@ -108,14 +110,13 @@ class Harness:
             **DESTINATION,
         }
         chunks = [body] if isinstance(body, bytes) else list(body)
-        passage = Passage(self.chain, self.call, facts, _pairs(headers), backend or self.backend)
+        passage = Passage(self.chain, self.cross, facts, _pairs(headers), backend or self.backend)
         return passage.run(chunks)
 
-    def call(self, call: MemoryCall) -> Answer:
-        """Runs one crossing, as a worker would; what it changed stands in `call.effects`."""
-        call.id = next(self._numbers)
-        self._run(self._serve(call))
-        return self._channel.answers.pop(call.id)
+    def cross(self, question: Question) -> Crossed:
+        """Makes one crossing, as a proxy would."""
+        (crossed,) = self._answered([question], self._dispatcher.serve)
+        return crossed
 
     def hook(self, name: str, *arguments: Any) -> Any:
         """Runs a hook that is not on the path of requests, such as `validate`, and gives the answers of all plugins."""
@@ -126,34 +127,41 @@ class Harness:
             )
         return [self._await(step.function(*arguments[: len(step.takes)]), step.is_async) for step in stage.steps]
 
-    def connect(self, *, identity: str | None = "spiffe://shop.example/ns/shop/sa/test") -> Answer:
+    def connect(self, *, identity: str | None = "spiffe://shop.example/ns/shop/sa/test") -> Crossed:
         """Opens a connection: what `on_connect` says to it."""
-        return self.call(MemoryCall(Phase.CONNECT, **_peer(identity), **DESTINATION))
+        return self.cross(Question(Phase.CONNECT, {**_peer(identity), **DESTINATION}))
 
     def log(self, records: Sequence[Exchange]) -> None:
         """Hands requests that ended to `on_log`, as one batch."""
-        calls = [
-            MemoryCall(
-                Phase.LOG, id=next(self._numbers), headers=each.sent.pairs, method=each.method, path=each.path,
-                status=each.status, duration_micros=1000,
-            )
-            for each in records
-        ]  # fmt: skip
-        self._run(self._serve_log(calls))
-        for call in calls:
-            self._channel.answers.pop(call.id)
+        facts = [{"method": each.method, "path": each.path, "status": each.status} for each in records]
+        questions = [
+            Question(Phase.LOG, {**each, "duration_micros": 1000}, record.sent.pairs)
+            for each, record in zip(facts, records, strict=True)
+        ]
+        self._answered(questions, None)
 
-    async def _serve(self, call: MemoryCall) -> None:
-        serving = self._dispatcher.serve(call)
+    def _answered(self, questions: Sequence[Question], serve: Callable[[Call], Serving] | None) -> list[Crossed]:
+        """Asks, lets the dispatch answer each by itself or all as one batch of records, and gives the answers."""
+        numbers = [self._crossing.ask(question) for question in questions]
+        calls = self._channel.take()
+        for serving in [serve(call) for call in calls] if serve else [self._dispatcher.serve_log(calls)]:
+            self._run(self._served(serving))
+        self._channel.flush()
+        results = self._crossing.results()
+        return [results[number] for number in numbers]
+
+    async def _served(self, serving: Serving) -> None:
         pending = start(serving)
         if pending is not None:
             await finish(serving, pending, self._channel)
 
-    async def _serve_log(self, calls: Sequence[MemoryCall]) -> None:
-        serving = self._dispatcher.serve_log(calls)
-        pending = start(serving)
-        if pending is not None:
-            await finish(serving, pending, self._channel)
+    def _load(self, part: PluginPart, number: int) -> Loaded:
+        values = part.config.model_dump(by_alias=True) if isinstance(part.config, PluginConfig) else part.config
+        name = part.name or (part.plugin.__name__ if number == 0 else f"{part.plugin.__name__}-{number + 1}")
+        if part.on_error not in ("open", "closed"):
+            raise PluginError(f'onError is "open" or "closed", not "{part.on_error}"')
+        on_error: OnError = "open" if part.on_error == "open" else "closed"
+        return load(name, part.plugin, values, self._crossing.interest, on_error=on_error)
 
     def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Runs to the end, in a context of its own, as each call in a worker does."""
@@ -176,14 +184,6 @@ DESTINATION: dict[str, Any] = {"workload": "shop/web-1", "service": "shop/web", 
 
 def _part(given: Given, config: Mapping[str, Any] | PluginConfig | None, on_error: str) -> PluginPart:
     return given if isinstance(given, PluginPart) else PluginPart(given, config, on_error=on_error)
-
-
-def _load(part: PluginPart, number: int) -> Any:
-    values = part.config.model_dump(by_alias=True) if isinstance(part.config, PluginConfig) else part.config
-    name = part.name or (part.plugin.__name__ if number == 0 else f"{part.plugin.__name__}-{number + 1}")
-    if part.on_error not in ("open", "closed"):
-        raise PluginError(f'onError is "open" or "closed", not "{part.on_error}"')
-    return load(name, part.plugin, values, MemoryInterest, on_error="open" if part.on_error == "open" else "closed")
 
 
 def _pairs(headers: Headers) -> list[tuple[str, str]]:
