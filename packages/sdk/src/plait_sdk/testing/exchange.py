@@ -15,17 +15,18 @@ from plait_sdk.verdict import Continue, Deny, Reply
 
 @dataclass(frozen=True, slots=True)
 class PluginPart:
-    """One plugin of a chain under test: its class, its configuration, what `onError` says."""
+    """One plugin of a chain under test: its class, its configuration, what `onError` and `onTimeout` say."""
 
     plugin: type[Plugin[Any]]
     config: Mapping[str, Any] | PluginConfig | None = None
     name: str = ""
     on_error: str = "closed"
+    on_timeout: str = "closed"
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A hook that failed where `onError` is Closed: the caller gets 503 `plugin_error`."""
+    """A hook that failed where `onError` is Closed, or was too slow where `onTimeout` is: the caller gets 503."""
 
     plugin: str
     text: str

@@ -8,6 +8,7 @@ dispatch, the judgement of answers and the limits of views are the worker's own.
 import asyncio
 import contextvars
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 from plait_sdk.calls import Call, Phase
@@ -19,6 +20,7 @@ from plait_sdk.manager import Chain, Loaded, OnError, build, load
 from plait_sdk.plugin import Plugin
 from plait_sdk.testing.crossing import Crossed, Crossing, FrameCrossing, Question
 from plait_sdk.testing.exchange import Exchange, PluginPart
+from plait_sdk.testing.faults import Kind, inject
 from plait_sdk.testing.passage import Backend, Passage, answer_ok
 
 Given = type[Plugin[Any]] | PluginPart
@@ -32,6 +34,7 @@ class Harness:
         plugins: classes in the order in which they run, or `PluginPart`s with a configuration of their own.
         config: of the plugin when there is one.
         on_error: "closed" or "open", for plugins that say nothing else.
+        on_timeout: likewise, for hooks that overrun their time.
         crossing: how calls reach the dispatch; by the frames of production when none is given.
 
     Raises:
@@ -43,13 +46,18 @@ class Harness:
         *plugins: Given,
         config: Mapping[str, Any] | PluginConfig | None = None,
         on_error: str = "closed",
+        on_timeout: str = "closed",
         crossing: Crossing | None = None,
     ) -> None:
         if not plugins:
             raise PluginError("a harness without a plugin tests nothing", "give the class of your plugin")
         if config is not None and len(plugins) > 1:
             raise PluginError("config is for one plugin", "give each a PluginPart(YourPlugin, config=…)")
-        parts = [_part(each, config, on_error) for each in plugins]
+        parts = [
+            each if isinstance(each, PluginPart) else PluginPart(each, config, "", on_error, on_timeout)
+            for each in plugins
+        ]
+        self._open_on_timeout = {number for number, part in enumerate(parts) if part.on_timeout == "open"}
         self._crossing: Crossing = crossing or FrameCrossing()
         self.chain: Chain = build([self._load(part, number) for number, part in enumerate(parts)])
         self.backend: Backend = answer_ok
@@ -116,7 +124,24 @@ class Harness:
     def cross(self, question: Question) -> Crossed:
         """Makes one crossing, as a proxy would."""
         (crossed,) = self._answered([question], self._dispatcher.serve)
-        return crossed
+        culprit = crossed.answer.plugin
+        if crossed.answer.kind != "fail" or crossed.answer.text != DEADLINE or culprit not in self._open_on_timeout:
+            return crossed
+        again = self.cross(replace(question, skip=question.skip | 1 << culprit))
+        again.errors.insert(0, (culprit, DEADLINE))
+        return again
+
+    def fault(self, hook: str, kind: Kind, *, plugin: int = 0, times: int = 1) -> None:
+        """Makes a hook fail the next `times` times: "timeout" as one that overran its time, "crash" as a worker that
+        died.
+
+        Args:
+            hook: such as "on_request".
+            kind: "timeout" is answered by `on_timeout`, "crash" by `on_error`.
+            plugin: its place in the chain.
+            times: how often.
+        """
+        inject(self._dispatcher, plugin, hook, kind, times)
 
     def hook(self, name: str, *arguments: Any) -> Any:
         """Runs a hook that is not on the path of requests, such as `validate`, and gives the answers of all plugins."""
@@ -158,8 +183,9 @@ class Harness:
     def _load(self, part: PluginPart, number: int) -> Loaded:
         values = part.config.model_dump(by_alias=True) if isinstance(part.config, PluginConfig) else part.config
         name = part.name or (part.plugin.__name__ if number == 0 else f"{part.plugin.__name__}-{number + 1}")
-        if part.on_error not in ("open", "closed"):
-            raise PluginError(f'onError is "open" or "closed", not "{part.on_error}"')
+        for policy in (part.on_error, part.on_timeout):
+            if policy not in ("open", "closed"):
+                raise PluginError(f'a policy is "open" or "closed", not "{policy}"')
         on_error: OnError = "open" if part.on_error == "open" else "closed"
         return load(name, part.plugin, values, self._crossing.interest, on_error=on_error)
 
@@ -177,6 +203,9 @@ class Harness:
 
         return self._run(wait()) if is_async else answer
 
+
+DEADLINE = "deadline"
+"""How the dispatch tells that a hook was interrupted."""
 
 DESTINATION: dict[str, Any] = {"workload": "shop/web-1", "service": "shop/web", "port": 80}
 """Where every request of a harness goes."""
