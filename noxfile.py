@@ -24,8 +24,13 @@ SYNC_BENCH = [
     "--group",
     "bench",
 ]
-PLUGINS = [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("plugins/*/src"))]
-PYTHON = ["packages/sdk/src", "packages/controlplane/src", "packages/cli/src", *PLUGINS]
+PLUGINS = sorted(path.parent.relative_to(ROOT) for path in ROOT.glob("plugins/*/pyproject.toml"))
+PYTHON = [
+    "packages/sdk/src",
+    "packages/controlplane/src",
+    "packages/cli/src",
+    *(str(folder / "src") for folder in PLUGINS),
+]
 RUST = ["cargo", "test", "-q", "--locked", "--workspace", "--exclude", "plait-sdk-native", "--no-fail-fast"]
 LAST_FAILED = ROOT / ".pytest_cache/v/cache/lastfailed"
 PASSED = ROOT / ".pytest_cache/passed"
@@ -130,15 +135,20 @@ NEEDS = {
     "plait": ["plait_sdk", "plait_proxy", "plait_controlplane"],
 }
 
+for folder in PLUGINS:
+    distribution = f"plait_{folder.name.replace('-', '_')}"
+    CHECKS[distribution] = ["python", "-m", "plait_sdk.host.loading", folder.name]
+    NEEDS[distribution] = ["plait_sdk"]
+
 
 @nox.session
 def wheels(session: nox.Session) -> None:
-    """Builds the four wheels and installs each into a clean virtual environment of its own."""
+    """Builds all wheels, those of our plugins too, and installs each into a clean virtual environment of its own."""
     out = ROOT / "dist"
     shutil.rmtree(out, ignore_errors=True)
     for manifest in ("packages/sdk/crates/native/Cargo.toml", "packages/proxy/crates/app/Cargo.toml"):
         run(session, "maturin", "build", "-q", "--release", "--locked", "--manifest-path", manifest, "--out", str(out))
-    for package in ("packages/controlplane", "packages/cli"):
+    for package in ("packages/controlplane", "packages/cli", *map(str, PLUGINS)):
         run(session, "uv", "build", "-q", "--wheel", "--no-build-isolation", "--out-dir", str(out), package)
     for name, check in CHECKS.items():
         # By file, never by name: an index may hold a stranger's distribution of the same name.

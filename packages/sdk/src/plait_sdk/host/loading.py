@@ -14,6 +14,7 @@ from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from plait_sdk import _native
 from plait_sdk.calls import Interest
 from plait_sdk.errors import ConfigError, DefinitionError, LoadError, PluginError, closest
 from plait_sdk.host.dispatch import author_traceback, told
@@ -96,6 +97,14 @@ def self_test(loaded: Loaded) -> None:
             asyncio.run(asyncio.wait_for(answer, SELF_TEST_SECONDS))
 
 
+def main() -> None:
+    """Loads a plugin with its defaults and tells its version: shows that a wheel works where it is installed."""
+    entry = sys.argv[1]
+    wanted = {"name": entry, "entry": entry, "config": {}, "on_error": "closed"}
+    loaded = load_plugin(wanted, _native.Interest)
+    sys.stdout.write(f"{loaded.name} {loaded.version}: {', '.join(loaded.hooks)}\n")
+
+
 def _entry_point(name: str, entry: str) -> EntryPoint:
     known = {point.name: point for point in entry_points(group=GROUP)}
     if entry not in known:
@@ -118,3 +127,7 @@ def _staged(name: str, stage: str, work: Callable[[], Any]) -> Any:
 def _threads() -> int:
     """Threads of this process, those of libraries in C too."""
     return len(os.listdir("/proc/self/task"))
+
+
+if __name__ == "__main__":
+    main()

@@ -216,7 +216,8 @@ def _part(given: Given, config: Mapping[str, Any] | PluginConfig | None, on_erro
 
 
 def _pairs(headers: Headers) -> list[tuple[str, str]]:
-    return list(headers.items()) if isinstance(headers, Mapping) else list(headers)
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    return [(name.lower(), value) for name, value in pairs]
 
 
 def _peer(identity: str | None) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""What `plait plugin` does: one file a verb, called by `verbs/plugin.py`."""
