@@ -9,6 +9,7 @@ import pytest
 from plait_cli.main import VERBS
 
 LINE_WIDTH = 100
+PLUGIN = [("plugin",), *(("plugin", verb) for verb in ("new", "test", "check", "bench", "build", "publish", "list"))]
 
 
 def plait(*words: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -18,7 +19,9 @@ def plait(*words: str, environment: dict[str, str] | None = None) -> subprocess.
     )
 
 
-@pytest.mark.parametrize("words", [(name,) for name, _, _ in VERBS] + [(), ("join-token",), ("join-token", "create")])
+@pytest.mark.parametrize(
+    "words", [(name,) for name, _, _ in VERBS] + [(), ("join-token",), ("join-token", "create"), *PLUGIN]
+)
 def test_every_help_has_an_example(words: tuple[str, ...]) -> None:
     done = plait(*words, "--help")
     assert done.returncode == 0

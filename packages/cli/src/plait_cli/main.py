@@ -16,6 +16,7 @@ from plait_cli.verbs import (
     install,
     join_token,
     lint,
+    plugin,
     stat,
     status,
     uninstall,
@@ -68,6 +69,7 @@ def options(
 for _name, _verb, _example in VERBS:
     app.command(_name, epilog=f"Example: {_example}")(_verb)
 app.add_typer(join_token.app, name="join-token")
+app.add_typer(plugin.app, name="plugin")
 
 
 def main() -> None:
