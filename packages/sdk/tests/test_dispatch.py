@@ -121,6 +121,18 @@ def test_an_open_failure_is_undone_and_the_chain_goes_on(harness_of: Harness) ->
     assert exchange.errors == [("TagAndFail", "LookupError: no such tenant")]
 
 
+def test_a_plugin_that_failed_openly_leaves_nothing_of_its_earlier_hooks(harness_of: Harness) -> None:
+    class Claims(TagAndFail):
+        @plait.hookimpl
+        def authenticate(self) -> dict[str, str]:
+            return {"sub": "ada"}
+
+    with harness_of(PluginPart(Claims, on_error="open"), Tag) as harness:
+        exchange = harness.request("GET", "/right")
+    assert (exchange.claims, exchange.path, exchange.sent["x-tag"]) == ({}, "/right", "yes")
+    assert [effect.plugin for effect in exchange.effects] == [1]
+
+
 def test_the_traceback_starts_and_ends_in_the_code_of_the_author(harness_of: Harness) -> None:
     class Undeclared(plait.Plugin[plait.PluginConfig]):
         @plait.hookimpl

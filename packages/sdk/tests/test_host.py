@@ -159,6 +159,55 @@ def test_a_wrong_configuration_fails_with_its_path(zygote: Zygote) -> None:
     )
 
 
+WHEEL = {"plait_tenant-1.2.dist-info/METADATA": "Metadata-Version: 2.1\nName: plait-tenant\nVersion: 1.2\n"}
+POINT = "tenant_from_path:TenantFromPath"
+
+
+def unpack(folder: Path, *names: str) -> None:
+    """What a wheel leaves behind, with these entry points."""
+    for path, text in WHEEL.items():
+        (folder / path).parent.mkdir()
+        (folder / path).write_text(text)
+    points = "".join(f"{name} = {POINT}\n" for name in names)
+    (folder / "plait_tenant-1.2.dist-info" / "entry_points.txt").write_text(f"[plait.plugins]\n{points}")
+
+
+@pytest.mark.parametrize("entry", ["", "tenant", POINT])
+@pytest.mark.parametrize("version", ["", ">=1,<2"])
+def test_a_plugin_is_found_in_its_package(zygote: Zygote, entry: str, version: str) -> None:
+    unpack(zygote.folder, "tenant")
+    zygote.load(
+        {"name": "shop/tenant", "entry": entry, "package": "plait_Tenant", "version": "" if ":" in entry else version}
+    )
+    told = zygote.receive("loaded")["plugins"]["shop/tenant"]
+    assert told["version"] == ("" if ":" in entry else "1.2")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "reason"),
+    [
+        (
+            {"package": "plait-tenant", "entry": "", "version": ">=2"},
+            "plait-tenant 1.2 is installed, and the Plugin wants >=2",
+        ),
+        ({"package": "plait-tenant", "entry": ""}, "plait-tenant has several plugins\n  say which: other, tenant"),
+        (
+            {"package": "plait-tenant", "entry": "tennant"},
+            'plait-tenant has no plugin "tennant"\n  did you mean "tenant"?',
+        ),
+        (
+            {"package": "plait-nothing", "entry": ""},
+            "plait-nothing is not installed, or has no entry point of plait.plugins",
+        ),
+    ],
+)
+def test_a_package_that_does_not_fit_is_told(zygote: Zygote, wanted: dict[str, str], reason: str) -> None:
+    unpack(zygote.folder, "tenant", *([] if "version" in wanted else ["other"]))
+    zygote.load({"name": "shop/tenant", **wanted})
+    failed = zygote.receive("failed")
+    assert (failed["stage"], reason in failed["message"]) == ("import", True), failed
+
+
 def test_every_plugin_that_failed_is_told(zygote: Zygote) -> None:
     zygote.load({**ENTRY, "config": {"heder": "x"}}, {"name": "shop/other", "entry": "no-such-plugin"})
     assert [zygote.receive("failed")["plugin"] for _ in range(2)] == ["shop/tenant", "shop/other"]

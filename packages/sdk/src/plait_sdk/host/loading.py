@@ -6,13 +6,15 @@ refused here: the zygote forks, and no thread lives through a fork.
 """
 
 import asyncio
-import importlib
 import inspect
 import os
 import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
+
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 from plait_sdk import _native
 from plait_sdk.calls import Interest
@@ -56,7 +58,7 @@ def load_plugin(wanted: dict[str, Any], interest: Interest) -> Loaded:
     """
     name = wanted["name"]
     before = _threads()
-    plugin, version = _staged(name, "import", lambda: find(name, wanted["entry"]))
+    plugin, version = _staged(name, "import", lambda: _wanted(name, wanted))
     try:
         loaded = load(name, plugin, wanted["config"] or {}, interest, version=version, on_error=wanted["on_error"])
     except DefinitionError as error:
@@ -71,17 +73,18 @@ def load_plugin(wanted: dict[str, Any], interest: Interest) -> Loaded:
     return loaded
 
 
-def find(name: str, entry: str) -> tuple[type[Plugin[Any]], str]:
-    """A plugin's class and version by "module:Class", or by the name of an entry point.
+def find(name: str, entry: str, package: str = "") -> tuple[type[Plugin[Any]], str]:
+    """A plugin's class and version by "module:Class", or by an entry point: by its name, of a package, or both.
+
+    Args:
+        name: what messages call it.
+        entry: "" is the only plugin of the package.
+        package: "" is any.
 
     Raises:
-        LoadError: there is no such thing.
+        LoadError: there is no such thing, or several.
     """
-    if ":" in entry:
-        point = EntryPoint(name, entry, GROUP)
-        importlib.import_module(point.module)  # its own errors are the author's; what follows are ours
-    else:
-        point = _entry_point(name, entry)
+    point = EntryPoint(name, entry, GROUP) if ":" in entry else _entry_point(name, entry, package)
     plugin = point.load()
     if not (inspect.isclass(plugin) and issubclass(plugin, Plugin)):
         raise LoadError(name, f"{point.value} is no subclass of plait_sdk.Plugin")
@@ -105,12 +108,33 @@ def main() -> None:
     sys.stdout.write(f"{loaded.name} {loaded.version}: {', '.join(loaded.hooks)}\n")
 
 
-def _entry_point(name: str, entry: str) -> EntryPoint:
-    known = {point.name: point for point in entry_points(group=GROUP)}
-    if entry not in known:
-        hint = closest(entry, known) or (f"there are {', '.join(sorted(known))}" if known else "no package has any")
-        raise LoadError(name, f'no installed package has the entry point "{entry}" of {GROUP}', hint)
-    return known[entry]
+def _wanted(name: str, wanted: dict[str, Any]) -> tuple[type[Plugin[Any]], str]:
+    """The class that a message `load` means, and its version, which must be one of those that the user wants."""
+    package, wish = wanted.get("package", ""), wanted.get("version", "")
+    plugin, version = find(name, wanted["entry"], package)
+    if wish and not SpecifierSet(wish, prereleases=True).contains(version or "0"):
+        raise LoadError(name, f"{package} {version} is installed, and the Plugin wants {wish}")
+    return plugin, version
+
+
+def _entry_point(name: str, entry: str, package: str) -> EntryPoint:
+    offered = [point for point in entry_points(group=GROUP) if not package or _is_of(point, package)]
+    if not offered:
+        whose = f"{package} is not installed, or has no" if package else "no installed package has an"
+        raise LoadError(name, f"{whose} entry point of {GROUP}")
+    found = [point for point in offered if not entry or point.name == entry]
+    # Where a package is there twice, as it is while a newer one is unpacked, the first of the path wins.
+    if len({point.name for point in found}) == 1:
+        return found[0]
+    names = sorted({point.name for point in offered})
+    if found:
+        raise LoadError(name, f"{package} has several plugins", f"say which: {', '.join(names)}")
+    hint = closest(entry, names) or f"there are {', '.join(names)}"
+    raise LoadError(name, f'{package or "no installed package"} has no plugin "{entry}"', hint)
+
+
+def _is_of(point: EntryPoint, package: str) -> bool:
+    return point.dist is not None and canonicalize_name(point.dist.name) == canonicalize_name(package)
 
 
 def _staged(name: str, stage: str, work: Callable[[], Any]) -> Any:

@@ -6,7 +6,7 @@ refused here is what the native half refuses, so that a test in memory tells the
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,21 +76,25 @@ class MemoryFields:
 
     def __setitem__(self, name: str, value: str) -> None:
         self._check(name, value)
-        self._pairs[:] = [pair for pair in self._pairs if pair[0] != name] + [(name, value)]
-        self._call.record(f"set_{self._section}", name, value)
+        self._call.record(
+            Effect(self._call.plugin, f"set_{self._section}", name, value), lambda: self._put(name, value)
+        )
 
     def append(self, name: str, value: str) -> None:
         self._check(name, value)
-        self._pairs.append((name, value))
-        self._call.record(f"append_{self._section}", name, value)
+        effect = Effect(self._call.plugin, f"append_{self._section}", name, value)
+        self._call.record(effect, lambda: self._pairs.append((name, value)))
 
     def __delitem__(self, name: str) -> None:
         self._check(name, "")
-        self._pairs[:] = [pair for pair in self._pairs if pair[0] != name]
-        self._call.record(f"remove_{self._section}", name)
+        self._call.record(Effect(self._call.plugin, f"remove_{self._section}", name), lambda: self._put(name, None))
 
     def items(self) -> Pairs:
         return [pair for pair in self._pairs if self._interest.may_read(pair[0])]
+
+    def _put(self, name: str, value: str | None) -> None:
+        kept = [pair for pair in self._pairs if pair[0] != name]
+        self._pairs[:] = kept if value is None else [*kept, (name, value)]
 
     def _check(self, name: str, value: str) -> None:
         if not TOKEN.fullmatch(name):
@@ -119,8 +123,8 @@ class _Settable:
     def __set__(self, call: "MemoryCall", value: Any) -> None:
         if self.name == "path" and not PATH.fullmatch(value):
             raise ValueError("a path must begin with / and hold neither blanks nor ? nor #")
-        call.values[self.name] = value
-        call.record(self.name, "" if self.name == "body" else str(value))
+        told = "" if self.name == "body" else str(value)
+        call.record(Effect(call.plugin, self.name, told), lambda: call.values.update({self.name: value}))
 
 
 class MemoryCall:
@@ -158,6 +162,8 @@ class MemoryCall:
         self.effects: list[Effect] = []
         self.errors: list[tuple[int, str]] = []
         self.plugin = -1
+        self._actions: list[Callable[[], object]] = []
+        self._first = self._state()
 
     def __getattr__(self, name: str) -> Any:
         if name == "candidates":
@@ -167,25 +173,28 @@ class MemoryCall:
         return self.values.get(name)
 
     def begin(self, plugin: int) -> None:
-        """Effects that follow belong to `plugin`; where they begin is remembered for `rollback`."""
-        if plugin == self.plugin:  # taken up again after it waited
-            return
+        """Effects that follow belong to `plugin`."""
         self.plugin = plugin
-        sections = {name: list(pairs) for name, pairs in self.sections.items()}
-        self._mark = (len(self.effects), sections, dict(self.values), dict(self.notes))
 
     def rollback(self) -> None:
-        count, sections, values, notes = self._mark
-        del self.effects[count:]
+        """Makes the call what it would be without the plugin at work."""
+        kept = [each for each in zip(self.effects, self._actions, strict=True) if each[0].plugin != self.plugin]
+        sections, values, notes = self._first
         for name, pairs in sections.items():
             self.sections[name][:] = pairs
-        self.values = values
-        self.notes.clear()
-        self.notes.update(notes)
+        self.values, self.notes = dict(values), dict(notes)
+        self.effects, self._actions = [], []
+        for effect, action in kept:
+            self.record(effect, action)
 
-    def record(self, kind: str, name: str, value: str = "") -> None:
-        """Keeps an effect of the plugin at work."""
-        self.effects.append(Effect(self.plugin, kind, name, value))
+    def record(self, effect: Effect, action: Callable[[], object] = lambda: None) -> None:
+        """Makes an effect and keeps it."""
+        action()
+        self.effects.append(effect)
+        self._actions.append(action)
+
+    def _state(self) -> tuple[dict[str, Pairs], dict[str, Any], dict[str, str]]:
+        return {name: list(pairs) for name, pairs in self.sections.items()}, dict(self.values), dict(self.notes)
 
     def request_headers(self, interest: Any) -> MemoryFields:
         return MemoryFields(self, "request_header", self.sections["request_header"], interest)
@@ -200,27 +209,26 @@ class MemoryCall:
         return dict(self.notes)
 
     def set_attribute(self, name: str, value: str) -> None:
-        self.notes[name] = value
-        self.record("attribute", name, value)
+        self.record(Effect(self.plugin, "attribute", name, value), lambda: self.notes.update({name: value}))
 
     def set_label(self, name: str, value: str) -> None:
-        self.record("label", name, value)
+        self.record(Effect(self.plugin, "label", name, value))
 
     def set_span_attribute(self, name: str, value: str) -> None:
-        self.record("span_attribute", name, value)
+        self.record(Effect(self.plugin, "span_attribute", name, value))
 
     def choose(self, backend: str) -> None:
-        self.record("backend", backend)
+        self.record(Effect(self.plugin, "backend", backend))
 
     def rank(self, endpoints: Sequence[str]) -> None:
         for endpoint in endpoints:
-            self.record("endpoint", endpoint)
+            self.record(Effect(self.plugin, "endpoint", endpoint))
 
     def set_key(self, key: str) -> None:
-        self.record("key", key)
+        self.record(Effect(self.plugin, "key", key))
 
     def set_retry(self, retry: bool) -> None:
-        self.record("retry", "true" if retry else "false")
+        self.record(Effect(self.plugin, "retry", "true" if retry else "false"))
 
     def note_error(self, text: str) -> None:
         self.errors.append((self.plugin, text))

@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -99,14 +100,20 @@ def _confine(order: Order, channel: Channel, control: Control) -> None:
             network=box["network"],
             processes=box["processes"],
             scratch=box["scratch"],
-            read=box["read"],
+            read=[*box["read"], *interpreter()],
             user=box["user"],
             files=box["files"],
             memory_bytes=order.load["memory_bytes"],
-            keep=[control.fileno(), channel.fileno()],
+            keep=[control.fileno(), channel.fileno(), *order.descriptors],
         )
     except OSError as error:
         raise StageError("sandbox", None, error) from error
+
+
+def interpreter() -> list[str]:
+    """What imports, and what Python itself, may still read: its prefixes and the path of modules."""
+    places = [sys.prefix, sys.base_prefix, sys.exec_prefix, *sys.path, sysconfig.get_paths()["stdlib"]]
+    return sorted({os.path.realpath(place) for place in places if place and os.path.exists(place)})
 
 
 def _serve(order: Order, channel: Channel, control: Control, speaker: Speaker) -> None:
