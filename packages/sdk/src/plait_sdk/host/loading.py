@@ -16,8 +16,8 @@ from typing import Any
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from plait_sdk import _native
 from plait_sdk.calls import Interest
+from plait_sdk.definition import check
 from plait_sdk.errors import ConfigError, DefinitionError, LoadError, PluginError, closest
 from plait_sdk.host.dispatch import author_traceback, told
 from plait_sdk.manager import Loaded, build, load
@@ -101,11 +101,9 @@ def self_test(loaded: Loaded) -> None:
 
 
 def main() -> None:
-    """Loads a plugin with its defaults and tells its version: shows that a wheel works where it is installed."""
-    entry = sys.argv[1]
-    wanted = {"name": entry, "entry": entry, "config": {}, "on_error": "closed"}
-    loaded = load_plugin(wanted, _native.Interest)
-    sys.stdout.write(f"{loaded.name} {loaded.version}: {', '.join(loaded.hooks)}\n")
+    """Imports a plugin and tells its version and hooks: shows that a wheel works where it is installed."""
+    plugin, version = find(sys.argv[1], sys.argv[1])
+    sys.stdout.write(f"{sys.argv[1]} {version}: {', '.join(check(sys.argv[1], plugin))}\n")
 
 
 def _wanted(name: str, wanted: dict[str, Any]) -> tuple[type[Plugin[Any]], str]:
