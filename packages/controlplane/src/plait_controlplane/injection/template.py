@@ -93,7 +93,7 @@ def redirect(template: Template) -> Object:
         "name": REDIRECT,
         "image": template.image,
         "imagePullPolicy": template.pull_policy,
-        "args": ["redirect", f"--proxy-uid={PROXY_UID}", f"--exclude-inbound-port={ADMIN_PORT}"],
+        "args": ["redirect", f"--proxy-uid={PROXY_UID}", f"--exclude-inbound={ADMIN_PORT}"],
         "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
         "securityContext": {
             "runAsNonRoot": False,
