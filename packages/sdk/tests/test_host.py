@@ -228,7 +228,8 @@ def test_a_worker_is_forked_becomes_ready_and_is_reaped(zygote: Zygote) -> None:
     said = messages(control)
     log = next(said)
     assert (log["kind"], log["plugin"], log["text"]) == ("log", "shop/tenant", "tenant: started as x-tenant"), log
-    assert next(said) == {"kind": "ready"}
+    ready = next(said)
+    assert (ready["kind"], ready["sandbox"]["no_new_privs"], ready["sandbox"]["seccomp"]) == ("ready", "on", "on")
     control.close()
     data.close()
     exited = zygote.receive("exited")

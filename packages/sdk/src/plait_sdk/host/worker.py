@@ -11,7 +11,6 @@ import os
 import signal
 import socket
 import sys
-import sysconfig
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,8 +46,8 @@ def work(order: Order, speaker: Speaker) -> NoReturn:
     try:
         _die_with(order.zygote)
         channel = _channel(order)
-        _confine(order, channel, control)
-        _serve(order, channel, control, speaker)
+        held = _confine(order, channel, control)
+        _serve(order, channel, control, speaker, held)
     except EOFError:
         os._exit(0)
     except StageError as error:
@@ -89,18 +88,18 @@ def _channel(order: Order) -> Channel:
     return _native.Channel.ring(memory, order.fork["memory"]["ring_bytes"], wake_worker, wake_proxy)
 
 
-def _confine(order: Order, channel: Channel, control: Control) -> None:
-    """Enters the sandbox; what cannot be given up is a reason not to start."""
+def _confine(order: Order, channel: Channel, control: Control) -> dict[str, str]:
+    """Enters the sandbox and tells what holds; what cannot be given up is a reason not to start."""
     box = order.load["sandbox"]
     if box["scratch"]:
         tempfile.tempdir = box["scratch"]
         os.chdir(box["scratch"])
     try:
-        _native.sandbox(
-            network=box["network"],
+        return _native.sandbox(
+            network=box["network"] and _uses_network(order),
             processes=box["processes"],
             scratch=box["scratch"],
-            read=[*box["read"], *interpreter()],
+            read=box["read"],
             user=box["user"],
             files=box["files"],
             memory_bytes=order.load["memory_bytes"],
@@ -110,13 +109,12 @@ def _confine(order: Order, channel: Channel, control: Control) -> None:
         raise StageError("sandbox", None, error) from error
 
 
-def interpreter() -> list[str]:
-    """What imports, and what Python itself, may still read: its prefixes and the path of modules."""
-    places = [sys.prefix, sys.base_prefix, sys.exec_prefix, *sys.path, sysconfig.get_paths()["stdlib"]]
-    return sorted({os.path.realpath(place) for place in places if place and os.path.exists(place)})
+def _uses_network(order: Order) -> bool:
+    """Whether a plugin here declares that it opens sockets: being allowed to is not enough."""
+    return any(loaded.plugin.uses_network for chain in order.chains.values() for loaded in chain.plugins)
 
 
-def _serve(order: Order, channel: Channel, control: Control, speaker: Speaker) -> None:
+def _serve(order: Order, channel: Channel, control: Control, speaker: Speaker, held: dict[str, str]) -> None:
     def entered(step: Step | None) -> None:
         speaker.plugin = step.loaded.name if step is not None else None
 
@@ -125,7 +123,7 @@ def _serve(order: Order, channel: Channel, control: Control, speaker: Speaker) -
     signal.signal(signal.SIGUSR1, _interrupter(channel))
     loop = asyncio.new_event_loop() if dispatcher.is_async or _starts_async(order) else None
     _start_plugins(order, speaker, loop)
-    control.send({"kind": "ready"})
+    control.send({"kind": "ready", "sandbox": held})
     if loop is not None and dispatcher.is_async:
         Waiting(dispatcher, channel, control, loop).run()
     while True:
