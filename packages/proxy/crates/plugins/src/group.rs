@@ -1,8 +1,12 @@
 //! One group: which generation serves, which one loads, and who gets a new worker. A new generation takes over when every one of its workers is
 //! ready; one that fails changes nothing.
 
+mod pauses;
+mod said;
+
 use std::{
     collections::HashMap,
+    rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,25 +17,20 @@ use tokio::{
 };
 
 use crate::{
-    GroupSpec, GroupState, LoadFailure, PluginInfo, Stage,
+    GroupSpec, GroupState, LoadFailure, LogRecord, Stage,
     channel::ToChannel,
     host::Shared,
-    interest::chains,
-    load::{FromPython, LoadedPlugin},
-    supervisor::Loaded,
-    zygote::{Zygote, record},
+    load::FromPython,
+    log::Log,
+    zygote::{Worker, Zygote},
 };
+use pauses::Pauses;
 
-/// A worker that ends sooner than this after the last one did not serve.
-const SOON: Duration = Duration::from_secs(5);
-/// The pause before the second worker that died soon; it doubles.
-const PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// The pause before what did not start is tried again; it doubles.
-const RETRY: Duration = Duration::from_secs(1);
-const LONGEST_RETRY: Duration = Duration::from_secs(60);
 /// An old generation ends after this, whatever still waits for it.
 const DRAIN: Duration = Duration::from_secs(60);
+
+/// Between looks at the memory of workers.
+const MEASURE: Duration = Duration::from_secs(10);
 
 /// What a group's task is told.
 #[derive(Debug)]
@@ -67,6 +66,8 @@ pub(crate) enum ToGroup {
     Drained {
         generation: u64,
     },
+    /// Look at the memory of what serves.
+    Measure,
     Close,
 }
 
@@ -88,10 +89,8 @@ pub(crate) struct Group {
     old: Vec<Zygote>,
     generation: u64,
     workers: u64,
-    deaths: u32,
-    /// Starts that failed since something new was wanted.
-    starts: u32,
-    last_death: Option<Instant>,
+    pauses: Pauses,
+    log: Rc<Log>,
     state: GroupState,
 }
 
@@ -104,6 +103,7 @@ impl Group {
     ) -> (UnboundedSender<ToGroup>, JoinHandle<()>) {
         let (inbox, received) = mpsc::unbounded_channel();
         let state = GroupState { name: wanted.name.clone(), ..GroupState::default() };
+        let settings_log = shared.settings.log;
         let group = Self {
             shared,
             channels,
@@ -114,15 +114,15 @@ impl Group {
             old: Vec::new(),
             generation: 0,
             workers: 0,
-            deaths: 0,
-            starts: 0,
-            last_death: None,
+            pauses: Pauses::default(),
+            log: Rc::new(Log::new(settings_log)),
             state,
         };
         (inbox, tokio::task::spawn_local(group.serve(received)))
     }
 
     async fn serve(mut self, mut received: UnboundedReceiver<ToGroup>) {
+        self.later(MEASURE, ToGroup::Measure);
         self.load_anew().await;
         while let Some(told) = received.recv().await {
             match told {
@@ -145,6 +145,7 @@ impl Group {
                 ToGroup::Reload => self.load_anew().await,
                 ToGroup::Overdue { generation } => self.overdue(generation),
                 ToGroup::Drained { generation } => self.old.retain(|zygote| zygote.generation != generation),
+                ToGroup::Measure => self.measure(),
                 ToGroup::Close => break,
             }
         }
@@ -156,7 +157,7 @@ impl Group {
 
     /// As `load`, and calls wait for it where nothing serves.
     async fn load_anew(&mut self) {
-        self.starts = 0;
+        self.pauses.begin();
         if self.live.is_none() {
             self.tell(ToChannel::Loading);
         }
@@ -170,7 +171,7 @@ impl Group {
         self.state.failures.clear();
         self.state.loading = Some(self.generation);
         self.publish();
-        match Zygote::start(&self.shared.settings, self.wanted.clone(), self.generation, &self.inbox).await {
+        match Zygote::start(&self.shared.settings, self.wanted.clone(), self.generation, (&self.inbox, &self.log)).await {
             Ok(zygote) => {
                 self.next = Some(zygote);
                 self.later(self.shared.settings.load, ToGroup::Overdue { generation: self.generation });
@@ -188,8 +189,7 @@ impl Group {
     /// It failed for no reason of a plugin's: the machine may have been too busy, so that it is tried again.
     fn fail_for_now(&mut self, stage: Stage, message: String) {
         self.fail(stage, message);
-        let pause = (RETRY * (1 << self.starts.min(6))).min(LONGEST_RETRY);
-        self.starts += 1;
+        let pause = self.pauses.after_start();
         self.later(pause, ToGroup::Again { generation: self.generation });
     }
 
@@ -200,97 +200,6 @@ impl Group {
         self.publish();
         if self.live.is_none() {
             self.tell(ToChannel::Failed);
-        }
-    }
-
-    async fn zygote_said(&mut self, generation: u64, said: Said) {
-        let loading = self.next.as_ref().is_some_and(|zygote| zygote.generation == generation);
-        match said {
-            Said::Gone(error) if loading => self.ended_loading(&error),
-            Said::Gone(_) => self.zygote_died(generation),
-            Said::Message(message) => match *message {
-                FromPython::Loaded { plugins, chains } if loading => self.loaded(plugins, chains).await,
-                FromPython::Failed { plugin, stage, message, traceback } if loading => {
-                    let plugin = plugin.map(Arc::from);
-                    self.state.failures.push(LoadFailure { plugin, stage, message, traceback });
-                }
-                FromPython::Forked { worker, pid } => {
-                    let forked = self.zygote(generation).map(|zygote| zygote.forked(worker, pid));
-                    if let Some(Err(error)) = forked {
-                        self.log("error", format!("worker {pid}: {error}"));
-                    }
-                    self.hand_over(generation, worker);
-                }
-                FromPython::Exited { pid, status, signal } => {
-                    self.log("debug", format!("worker {pid} ended: status {status:?}, signal {signal:?}"))
-                }
-                other => self.log_of(&other),
-            },
-        }
-    }
-
-    fn ended_loading(&mut self, error: &str) {
-        if self.state.failures.is_empty() {
-            self.fail_for_now(Stage::Start, format!("the process ended before it had loaded: {error}"));
-        } else {
-            self.give_up();
-        }
-    }
-
-    /// Its workers end with it, by the kernel's doing.
-    fn zygote_died(&mut self, generation: u64) {
-        if self.live.as_ref().is_some_and(|zygote| zygote.generation == generation) {
-            self.live = None;
-            self.state.restarts += 1;
-            let pause = self.pause();
-            self.later(pause, ToGroup::Again { generation: self.generation });
-        }
-        self.old.retain(|zygote| zygote.generation != generation);
-    }
-
-    async fn loaded(&mut self, plugins: HashMap<String, LoadedPlugin>, reported: HashMap<String, Vec<String>>) {
-        let Some(zygote) = &mut self.next else { return };
-        let Some(chains) = chains(&zygote.spec, &plugins, &reported) else {
-            return self.fail(Stage::Hooks, "what was loaded is not what was asked for".to_owned());
-        };
-        zygote.loaded = Some(Arc::new(Loaded { spec: zygote.spec.clone(), chains }));
-        let mut told: Vec<_> = plugins
-            .into_iter()
-            .map(|(name, plugin)| PluginInfo { name: name.into(), version: plugin.version, hooks: plugin.hooks })
-            .collect();
-        told.sort_by(|one, other| one.name.cmp(&other.name));
-        self.state.plugins = told;
-        let generation = zygote.generation;
-        let channels: Vec<_> = self.channels.keys().copied().collect();
-        for channel in channels {
-            self.fork(generation, channel).await;
-        }
-        self.promote();
-    }
-
-    fn worker_said(&mut self, generation: u64, worker: u64, said: Said) {
-        match said {
-            // Its death is seen by the thread that it serves, and by nobody's want where it serves none.
-            Said::Gone(_) => {}
-            Said::Message(message) => match *message {
-                FromPython::Ready { sandbox } => {
-                    self.state.sandbox = sandbox;
-                    if let Some(one) = self.zygote(generation).and_then(|zygote| zygote.workers.get_mut(&worker)) {
-                        one.ready = true;
-                    }
-                    self.hand_over(generation, worker);
-                }
-                FromPython::Failed { plugin, stage, message, traceback } => {
-                    let loading = self.next.as_ref().is_some_and(|zygote| zygote.generation == generation);
-                    self.log("error", format!("a worker is not fit to serve: {message}"));
-                    if loading {
-                        self.state.failures.push(LoadFailure { plugin: plugin.map(Arc::from), stage, message, traceback });
-                        self.give_up();
-                    }
-                }
-                FromPython::Stats { memory_bytes } => self.told_memory(generation, worker, memory_bytes),
-                other => self.log_of(&other),
-            },
         }
     }
 
@@ -358,7 +267,7 @@ impl Group {
         if died && self.live.as_ref().is_some_and(|zygote| zygote.generation == generation) {
             self.state.restarts += 1;
             self.publish();
-            let pause = self.pause();
+            let pause = self.pauses.after_death(Instant::now());
             self.later(pause, ToGroup::Fork { generation, channel: gone.channel });
         }
     }
@@ -367,14 +276,6 @@ impl Group {
         if self.next.as_ref().is_some_and(|zygote| zygote.generation == generation) {
             self.fail_for_now(Stage::Import, format!("not loaded after {} s", self.shared.settings.load.as_secs_f32()));
         }
-    }
-
-    /// None before the first restart in a while, doubling after that.
-    fn pause(&mut self) -> Duration {
-        let now = Instant::now();
-        let soon = self.last_death.replace(now).is_some_and(|last| now.duration_since(last) < SOON);
-        self.deaths = if soon { self.deaths + 1 } else { 0 };
-        if self.deaths == 0 { Duration::ZERO } else { (PAUSE * (1 << self.deaths.min(10))).min(LONGEST_PAUSE) }
     }
 
     fn later(&self, pause: Duration, told: ToGroup) {
@@ -394,12 +295,14 @@ impl Group {
         all.into_iter().find(|zygote| zygote.generation == generation)
     }
 
-    fn told_memory(&mut self, generation: u64, worker: u64, memory_bytes: u64) {
-        if let Some(one) = self.zygote(generation).and_then(|zygote| zygote.workers.get_mut(&worker)) {
-            one.memory_bytes = memory_bytes;
+    fn measure(&mut self) {
+        let workers = self.live.iter().flat_map(|zygote| zygote.workers.values());
+        let memory_bytes = workers.filter_map(Worker::memory_bytes).sum();
+        if memory_bytes != self.state.memory_bytes {
+            self.state.memory_bytes = memory_bytes;
+            self.publish();
         }
-        self.state.memory_bytes = self.live.iter().flat_map(|zygote| zygote.workers.values()).map(|worker| worker.memory_bytes).sum();
-        self.publish();
+        self.later(MEASURE, ToGroup::Measure);
     }
 
     fn tell(&self, what: impl Fn(Arc<str>) -> ToChannel) {
@@ -417,13 +320,7 @@ impl Group {
         });
     }
 
-    fn log_of(&self, message: &FromPython) {
-        if let Some(record) = record(&self.state.name, message) {
-            (self.shared.settings.log)(&record);
-        }
-    }
-
     fn log(&self, level: &str, text: String) {
-        (self.shared.settings.log)(&crate::LogRecord { group: self.state.name.clone(), plugin: None, level: level.to_owned(), text });
+        self.log.write(&LogRecord { group: self.state.name.clone(), plugin: None, level: level.to_owned(), text });
     }
 }

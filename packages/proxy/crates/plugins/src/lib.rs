@@ -16,6 +16,7 @@ mod host;
 mod interest;
 mod link;
 mod load;
+mod log;
 mod policy;
 mod slots;
 mod spec;

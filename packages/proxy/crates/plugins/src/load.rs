@@ -126,9 +126,7 @@ pub(crate) enum FromPython {
         #[serde(default)]
         sandbox: BTreeMap<String, String>,
     },
-    Stats {
-        memory_bytes: u64,
-    },
+    Stats {},
     Log {
         plugin: Option<String>,
         level: String,

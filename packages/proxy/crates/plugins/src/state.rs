@@ -19,7 +19,7 @@ pub struct GroupState {
     pub failures: Vec<LoadFailure>,
     /// Workers that were started anew because one died or was killed.
     pub restarts: u64,
-    /// The memory of its workers, as they last told it.
+    /// The memory of its workers, their share of what they have in common included; looked at every 10 s.
     pub memory_bytes: u64,
     /// What of their sandbox holds, by name: an old kernel may lack Landlock.
     pub sandbox: BTreeMap<String, String>,

@@ -26,6 +26,7 @@ use crate::{
     group::{Said, ToGroup},
     link::WorkerEnds,
     load::{FromPython, Load, Memory, ToZygote},
+    log::Log,
     supervisor::Loaded,
 };
 
@@ -59,7 +60,7 @@ pub(crate) struct Worker {
     pub(crate) ready: bool,
     /// It was handed over.
     pub(crate) serving: bool,
-    pub(crate) memory_bytes: u64,
+    pid: Option<i32>,
     map: Option<Arc<Map>>,
     wakes: Option<(OwnedFd, OwnedFd)>,
     process: Option<Arc<OwnedFd>>,
@@ -67,6 +68,13 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
+    /// Its share of memory: what it has alone, and its part of what it shares with the zygote.
+    pub(crate) fn memory_bytes(&self) -> Option<u64> {
+        let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid?)).ok()?;
+        let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+        Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? << 10)
+    }
+
     /// Its process was told of.
     pub(crate) fn is_known(&self) -> bool {
         self.process.is_some()
@@ -97,7 +105,7 @@ impl Zygote {
         settings: &HostSettings,
         spec: Arc<GroupSpec>,
         generation: u64,
-        inbox: &mpsc::UnboundedSender<ToGroup>,
+        (inbox, log): (&mpsc::UnboundedSender<ToGroup>, &Rc<Log>),
     ) -> io::Result<Self> {
         let scratch = settings.scratch.join(format!("{}-{generation}", spec.name.replace('/', "-")));
         std::fs::create_dir_all(&scratch)?;
@@ -106,7 +114,7 @@ impl Zygote {
         let child = command(settings, &scratch, theirs, printer)?.spawn()?;
         let (heard, control) = ours.into_split();
         let group = spec.name.clone();
-        let printing = tokio::task::spawn_local(print(settings.log, group, pipe::Receiver::from_owned_fd(printed)?));
+        let printing = tokio::task::spawn_local(print(log.clone(), group, pipe::Receiver::from_owned_fd(printed)?));
         let to_inbox = inbox.clone();
         let hearing = tokio::task::spawn_local(hear(heard, move |said| to_inbox.send(ToGroup::Zygote { generation, said }).is_ok()));
         let zygote = Self {
@@ -146,7 +154,7 @@ impl Zygote {
             channel,
             ready: false,
             serving: false,
-            memory_bytes: 0,
+            pid: None,
             map: Some(Arc::new(map)),
             wakes: Some((wake_worker, wake_proxy)),
             process: None,
@@ -159,6 +167,7 @@ impl Zygote {
     /// The worker's process is known.
     pub(crate) fn forked(&mut self, worker: u64, pid: i32) -> io::Result<()> {
         let Some(worker) = self.workers.get_mut(&worker) else { return Ok(()) };
+        worker.pid = Some(pid);
         let pid = rustix::process::Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidData)?;
         worker.process = Some(Arc::new(rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?));
         Ok(())
@@ -213,7 +222,7 @@ async fn hear(mut control: OwnedReadHalf, pass: impl Fn(Said) -> bool) {
 }
 
 /// What the interpreter and libraries print, by line.
-async fn print(log: fn(&LogRecord), group: Arc<str>, printed: pipe::Receiver) {
+async fn print(log: Rc<Log>, group: Arc<str>, printed: pipe::Receiver) {
     let mut printed = BufReader::new(printed);
     let mut line = Vec::new();
     loop {
@@ -222,7 +231,7 @@ async fn print(log: fn(&LogRecord), group: Arc<str>, printed: pipe::Receiver) {
             Ok(0) | Err(_) => return,
             Ok(_) => {
                 let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-                log(&LogRecord { group: group.clone(), plugin: None, level: "info".to_owned(), text });
+                log.write(&LogRecord { group: group.clone(), plugin: None, level: "info".to_owned(), text });
             }
         }
     }
