@@ -12,7 +12,7 @@ HEAD = """# Hooks
 
 What a plugin may implement: methods of a `plait_sdk.Plugin` that are marked `@plait.hookimpl`, all optional, `def` or
 `async def`, with any of their arguments. Made by `python -m plait_sdk.reference` from
-`packages/sdk/src/plait_sdk/hookspecs.py`.
+`packages/sdk/src/plait_sdk/hookspecs.py`. `docs/guide/plugins.md` leads from nothing to a plugin that is shipped.
 
 - **Time.** All hooks of a phase share `limits.deadline` of the Plugin, 50 ms by default; then `onTimeout` answers and
   the hook is interrupted by `HookTimeout`. Hooks without a phase are off the path of requests and have 10 s.
