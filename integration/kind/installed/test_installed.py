@@ -6,8 +6,8 @@ from collections import Counter
 from datetime import UTC, datetime
 
 import pytest
-from plait_controlplane.identity.authority import create_root
 from labelled import SHOP, SYSTEM, Shop, until
+from plait_controlplane.identity.authority import create_root
 from tools import Failed
 
 GOOD = "200 reviews-1"
