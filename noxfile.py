@@ -196,6 +196,13 @@ def conformance(session: nox.Session) -> None:
 
 
 @nox.session
+def scale(session: nox.Session) -> None:
+    """The control plane of a cluster with 1,000 Services and 1,000 simulated proxies; not among what is gated on."""
+    search = os.pathsep.join(str(ROOT / name) for name in ("integration/scale", "packages/controlplane/tests/fakes"))
+    run(session, sys.executable, "integration/scale/at_scale.py", *session.posargs, env={"PYTHONPATH": search})
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Five minutes of each fuzz target, `-- 30` for as many seconds. Corpora alone are replayed by `rust`."""
     if shutil.which("cargo-fuzz") is None:

@@ -32,6 +32,7 @@ from plait_controlplane.sources.source import Source, Unreadable
 from plait_controlplane.status.proxies import Proxies
 from plait_controlplane.status.writer import Told
 from plait_controlplane.translate.everything import translate
+from plait_controlplane.translate.memo import Memo
 from plait_controlplane.translate.names import full_name
 from plait_controlplane.translate.workload import Listeners
 
@@ -62,6 +63,7 @@ class ControlPlane:
         self.settled = Settled(self.generation.world)
         self.listeners: Mapping[str, Listeners] = {}
         self._unreadable = ""
+        self._memo = Memo()
         self._unsettled = False
         self._publisher: Publisher | None = None
         self._identity: ServerIdentity | None = None
@@ -137,7 +139,8 @@ class ControlPlane:
 
     def _publish(self, generation: Generation, resources: dict[Key, resource_pb2.Resource]) -> None:
         with TRACER.start_as_current_span("publish", attributes={"generation": generation.number}):
-            publication = publish(generation.number, resources)
+            before = self._publisher.current if self._publisher else None
+            publication = publish(generation.number, resources, before)
             if self._publisher is None:
                 self._publisher = Publisher(publication)
             else:
@@ -152,7 +155,7 @@ class ControlPlane:
 
     def _translate(self, settled: Settled) -> tuple[dict[str, Listeners], dict[Key, resource_pb2.Resource]]:
         listeners = self.source.listeners(settled.world)
-        return listeners, resources_of(translate(settled.world, listeners), der(self.roots))
+        return listeners, resources_of(translate(settled.world, listeners, self._memo), der(self.roots))
 
     async def _reached(self, workloads: tuple[str, ...], address: str) -> None:
         if await self.source.reached(workloads, address):

@@ -61,7 +61,7 @@ class ServerIdentity:
     def credentials(self) -> grpc.ServerCredentials:
         """For `add_secure_port`."""
         self._fresh = None
-        return grpc.dynamic_ssl_server_credentials(self._shown, self._fetch, self._clients)
+        return grpc.dynamic_ssl_server_credentials(self._shown, self._fetch, self._clients)  # type: ignore[arg-type]
 
     def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
         """Called at each handshake, on a thread of gRPC's; None = as before.

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from plait_controlplane.resources.cluster import Cluster
 from plait_controlplane.resources.mesh import Mesh
@@ -31,9 +31,10 @@ class World:
 
     def kind(self, model: type[T]) -> Iterator[tuple[StoredObject, T]]:
         """Every object of a kind."""
-        for stored in self.objects.values():
-            if isinstance(stored.resource, model):
-                yield stored, stored.resource
+        for kind, found in self._kinds.items():
+            if issubclass(kind, model):
+                for stored in found:
+                    yield stored, cast(T, stored.resource)
 
     def service(self, namespace: str, name: str) -> Service | None:
         """The Service of that name."""
@@ -43,6 +44,14 @@ class World:
     def mesh(self) -> Mesh | None:
         """The Mesh object, if the user wrote one."""
         return next((mesh for _, mesh in self.kind(Mesh)), None)
+
+    @cached_property
+    def _kinds(self) -> Mapping[type[object], Sequence[StoredObject]]:
+        """Objects by the type of their resource."""
+        found: dict[type[object], list[StoredObject]] = {}
+        for stored in self.objects.values():
+            found.setdefault(type(stored.resource), []).append(stored)
+        return found
 
     @cached_property
     def workloads(self) -> Sequence[Workload]:

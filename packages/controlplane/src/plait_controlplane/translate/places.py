@@ -6,7 +6,7 @@ mode the mesh is in, since Strict is about what a workload accepts. An endpoint 
 it could have a proxy.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from plait_controlplane.resources.cluster import Slice, SliceEndpoint
@@ -42,6 +42,21 @@ def places(world: World, service: Service, port: ServicePort) -> Iterator[Place]
         name = full_name(workload.metadata)
         if target is not None and name not in world.cluster.pods and name not in seen:
             yield Place(target, workload.spec.zone, workload)
+
+
+def made_of(world: World, service: Service, inbound: Mapping[str, str]) -> tuple[object, ...]:
+    """Everything beside the Service itself that its places are made of: the same as long as they are."""
+    slices = world.cluster.slices.get(full_name(service.metadata), ())
+    pods: list[object] = []
+    for one in slices:
+        for endpoint in one.endpoints:
+            pod = world.cluster.pods_at.get(endpoint.address) or world.cluster.pods.get(endpoint.pod)
+            pods.append(endpoint.pod in world.cluster.plain if pod is None else pod)
+            pods.append("" if pod is None else inbound[full_name(pod.metadata)])
+    selected = world.selected(service)
+    names = [full_name(workload.metadata) for workload in selected]
+    called = tuple((inbound[name], name in world.cluster.pods) for name in names)
+    return slices, tuple(pods), tuple(selected), called
 
 
 def _of_slices(found: tuple[Slice, ...], service: Service, port: ServicePort) -> list[tuple[int, SliceEndpoint]]:
