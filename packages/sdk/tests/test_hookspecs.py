@@ -11,7 +11,7 @@ import plait_sdk as plait
 import pytest
 from plait_sdk.calls import Phase
 from plait_sdk.definition import check
-from plait_sdk.hookspecs import FAMILIES, HOOKS, ORDER_IN_REQUEST, SPECS, arguments
+from plait_sdk.hookspecs import FAMILIES, HOOKS, NOT_CALLED, ORDER_IN_REQUEST, SPECS, arguments
 from plait_sdk.host.arguments import MAKERS
 from plait_sdk.host.memory import MemoryInterest
 from plait_sdk.manager import load
@@ -48,6 +48,10 @@ def test_every_argument_of_a_hook_with_a_phase_can_be_made() -> None:
 def test_every_phase_has_a_hook() -> None:
     assert {spec.phase for spec in SPECS.values() if spec.phase} == set(Phase) - {Phase.CANCEL}
     assert {hook for hook, spec in SPECS.items() if spec.phase is Phase.REQUEST} == set(ORDER_IN_REQUEST)
+
+
+def test_hooks_that_are_not_called_are_hooks() -> None:
+    assert set(HOOKS) >= set(NOT_CALLED)
 
 
 def test_the_reference_is_what_the_specifications_say() -> None:

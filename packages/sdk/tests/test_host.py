@@ -150,6 +150,22 @@ def test_a_failed_load_says_stage_and_reason(zygote: Zygote, stage: str) -> None
     assert zygote.process.wait(DEADLINE) == 1
 
 
+def test_a_plugin_whose_decision_nobody_asks_for_is_refused(zygote: Zygote) -> None:
+    hook = "\n    @plait.hookimpl\n    def choose_backend(self): ...\n"
+    (zygote.folder / "tenant_from_path.py").write_text(PLUGIN + hook)
+    zygote.load(ENTRY)
+    failed = zygote.receive("failed")
+    assert (failed["stage"], failed["message"]) == ("hooks", "choose_backend: not called by this version of the mesh")
+
+
+def test_a_hook_that_only_tells_and_is_not_called_is_warned_about(zygote: Zygote) -> None:
+    hook = "\n    @plait.hookimpl\n    def metrics_tick(self): ...\n"
+    (zygote.folder / "tenant_from_path.py").write_text(PLUGIN + hook)
+    zygote.load(ENTRY)
+    assert [zygote.receive("log")["level"] for _ in range(2)] == ["info", "warning"]
+    assert zygote.receive("loaded")["plugins"]["shop/tenant"]["phases"] == ["request", "tick"]
+
+
 def test_a_wrong_configuration_fails_with_its_path(zygote: Zygote) -> None:
     zygote.load({**ENTRY, "config": {"heder": "x"}})
     failed = zygote.receive("failed")

@@ -529,6 +529,25 @@ HOOKS: dict[str, Callable[..., Any]] = {
 
 SPECS: dict[str, Spec] = {name: function.hook_facts for name, function in HOOKS.items()}  # type: ignore[attr-defined]
 
+NOT_CALLED = {
+    "rate_limit_key": True,
+    "choose_backend": True,
+    "rank_endpoints": True,
+    "retry_decision": True,
+    "on_data": True,
+    "span_attributes": False,
+    "metrics_tick": False,
+    "validate": True,
+    "mutate": True,
+    "discover": True,
+    "issue_identity": True,
+    "checks": False,
+    "commands": False,
+    "panels": False,
+}
+"""Hooks that a mesh does not call yet, and whether a plugin that has one is refused: one that decides must not be
+left out unseen, one that only tells may be, with a warning. The harness calls them all."""
+
 ORDER_IN_REQUEST = ("authenticate", "authorize", "on_request", "rate_limit_key", "choose_backend", "labels")
 """How the hooks of one crossing follow one another."""
 

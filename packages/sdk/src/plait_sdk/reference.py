@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from plait_sdk.hookspecs import FAMILIES, HOOKS, ORDER_IN_REQUEST, SPECS, arguments
+from plait_sdk.hookspecs import FAMILIES, HOOKS, NOT_CALLED, ORDER_IN_REQUEST, SPECS, arguments
 
 HEAD = """# Hooks
 
@@ -42,6 +42,9 @@ def _section(hook: str) -> str:
     rows = [line.split(": ", 1) for line in re.sub(r"\n +", " ", facts).strip().splitlines()]
     rows.append(["Phase", f"`{spec.phase.name.lower()}`" if spec.phase else "none"])
     rows.append(["Several plugins", f"{spec.combine.value}."])
+    if hook in NOT_CALLED:
+        consequence = "is refused" if NOT_CALLED[hook] else "is told so in the proxy's log"
+        rows.append(["Not called yet", f"by a mesh, only by the harness; a plugin that has it {consequence}."])
     table = "".join(f"- {name}: {text}\n" for name, text in rows)
     signature, code = _block(_signature(hook, function)), _block(inspect.cleandoc(example))
     return f"### `{hook}`\n\n{signature}\n{intro}\n\n{table}\n{code}\n"

@@ -170,7 +170,10 @@ class Request:
 
     @property
     def claims(self) -> Mapping[str, Any]:
-        """What `authenticate` of this chain found out about the caller; empty when there is nothing."""
+        """What `authenticate` of this chain found out about the caller, for the hooks of the same crossing.
+
+        Empty when there is nothing, and in later hooks: note what they need in `attributes`.
+        """
         return json.loads(self._call.claims) if self._call.claims else {}
 
     @property

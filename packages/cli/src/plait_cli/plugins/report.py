@@ -15,6 +15,8 @@ def print_findings(name: str, findings: Sequence[dict[str, Any]]) -> None:
     for finding in findings:
         say.print(f"{'✓' if finding['ok'] else '✗'} {finding['rule']}", markup=False)
         if finding["ok"]:
+            if finding["message"]:
+                say.print(f"  · {finding['message']}", markup=False)
             continue
         for line in (finding["message"].splitlines() + finding["traceback"].splitlines()) or [""]:
             say.print(f"    {line}".rstrip(), markup=False)

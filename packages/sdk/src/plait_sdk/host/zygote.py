@@ -10,12 +10,13 @@ import sys
 from typing import Any, NoReturn
 
 from plait_sdk import _native
+from plait_sdk.hookspecs import NOT_CALLED
 from plait_sdk.host.control import Control
 from plait_sdk.host.loading import StageFailed, load_plugin
 from plait_sdk.host.output import Speaker, capture
 from plait_sdk.host.report import describe
 from plait_sdk.host.worker import Order, work
-from plait_sdk.manager import Chain, build
+from plait_sdk.manager import Chain, Loaded, build
 
 
 class Zygote:
@@ -52,7 +53,7 @@ class Zygote:
         for wanted in message["plugins"]:
             self.speaker.plugin = wanted["name"]
             try:
-                loaded[wanted["name"]] = load_plugin(wanted, _native.Interest)
+                loaded[wanted["name"]] = self._served(load_plugin(wanted, _native.Interest))
             except StageFailed as failure:
                 failed.append(failure)
         self.speaker.plugin = None
@@ -69,6 +70,16 @@ class Zygote:
             }
         )
         return True
+
+    def _served(self, loaded: Loaded) -> Loaded:
+        """A plugin whose hooks are called; a hook that decides and is not called would be a guard that is not there."""
+        missing = [hook for hook in loaded.hooks if hook in NOT_CALLED]
+        if missing:
+            told = f"{', '.join(missing)}: not called by this version of the mesh"
+            if any(NOT_CALLED[hook] for hook in missing):
+                raise StageFailed(loaded.name, "hooks", told)
+            self.speaker.say("warning", told)
+        return loaded
 
     def _obey(self) -> None:
         message, descriptors = self.control.receive()

@@ -19,7 +19,9 @@ from hypothesis import HealthCheck, given, settings
 
 from plait_sdk import _native
 from plait_sdk.calls import Phase
+from plait_sdk.definition import check
 from plait_sdk.errors import PluginError
+from plait_sdk.hookspecs import NOT_CALLED
 from plait_sdk.host.loading import StageFailed, find, load_plugin
 from plait_sdk.plugin import Plugin
 from plait_sdk.testing.exchange import Exchange, Failure
@@ -170,7 +172,9 @@ def check_entry(entry: str, config: Mapping[str, Any]) -> list[Finding]:
     except StageFailed as failed:
         return [Finding(f"loads ({failed.stage})", False, failed.message, traceback=failed.traceback)]
     plugin, _ = find(entry, entry)
-    return [Finding("loads in a zygote, without threads", True), *check_plugin(plugin, config)]
+    missing = [hook for hook in check(entry, plugin) if hook in NOT_CALLED]
+    note = f"{', '.join(missing)}: not called by a mesh of this version, only by the harness" if missing else ""
+    return [Finding("loads in a zygote, without threads", True, note), *check_plugin(plugin, config)]
 
 
 def main() -> None:

@@ -52,12 +52,12 @@ class Passage:
         crossed = self._ask(Phase.REQUEST)
         self.kept = crossed.effects
         self.headers = changed(self.headers, "request_header", crossed.effects)
-        for name in (*LINE, "claims"):
+        for name in LINE:
             self.facts[name] = last(name, crossed.effects) or self.facts.get(name)
         exchange = self.exchange
         exchange.method, exchange.path, exchange.query, exchange.authority = (self.facts[name] or "" for name in LINE)
         exchange.sent = Lines(self.headers)
-        exchange.claims = json.loads(self.facts["claims"]) if self.facts["claims"] else {}
+        exchange.claims = json.loads(last("claims", crossed.effects) or "{}")
         exchange.backend, exchange.rate_limit_key = last("backend", crossed.effects), last("key", crossed.effects)
         return self._goes_on(crossed)
 
