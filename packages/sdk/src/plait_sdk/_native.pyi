@@ -150,7 +150,7 @@ class Call:
         """The plugin last begun failed and the chain goes on without it."""
 
 class Channel:
-    """A worker's end of what a proxy asks it. For one thread. After the descriptors are handed over they belong to it."""
+    """A worker's end of what a proxy asks it. For one thread. Descriptors that it is given belong to it."""
 
     @staticmethod
     def ring(memory: int, ring_bytes: int, wake_worker: int, wake_proxy: int) -> Channel:

@@ -218,10 +218,10 @@ def _check_order(world: World, stored: StoredObject, plugin: Plugin, found: Orde
                 yield stored.problem(path, message)
     circle = found.circles.get(name)
     # Who is named by the others alone is not at fault.
-    field = next((field for field in ("before", "after") if getattr(plugin.spec.order, field)), None)
-    if circle and field:
+    written = next((each for each in ("before", "after") if getattr(plugin.spec.order, each)), None)
+    if circle and written:
         message = f"the order is a circle: {' before '.join(circle)}; remove one of these"
-        yield stored.problem(("spec", "order", field), message)
+        yield stored.problem(("spec", "order", written), message)
 
 
 def _check_count(world: World, stored: StoredObject, plugin: Plugin, found: Order) -> Iterator[Problem]:
