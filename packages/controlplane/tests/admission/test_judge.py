@@ -31,6 +31,8 @@ def policy(**spec: Any) -> dict[str, Any]:
     [
         route([PARENT]),
         policy(action="Allow", rules=[{}]),
+        # What is named may come later.
+        policy(action="Allow", rules=[{}], targetRefs=[{"group": "", "kind": "Service", "name": "later"}]),
         # None of ours, however odd.
         route([GATEWAY], ruls=[]),
         route([], ruls=[]),
@@ -50,6 +52,12 @@ def test_what_may_be_stored(given: dict[str, Any]) -> None:
     [
         (route([PARENT], ruls=[]), 'spec.ruls: unknown field "ruls"; did you mean "rules"?'),
         (route([GATEWAY, PARENT], ruls=[]), "spec.ruls: unknown field"),
+        (
+            route([PARENT], rules=[{"matches": [{"path": {"type": "RegularExpression", "value": "("}}]}]),
+            "matches[0].path",
+        ),
+        (route([PARENT, GATEWAY], rules=[{"name": "a"}, {"name": "a"}]), 'the rule name "a" comes twice'),
+        (policy(action="Allow", rules=[{"from": [{"claims": [{"name": "a", "values": ["b"]}]}]}]), "UnsupportedValue"),
         (policy(action="Permit", rules=[{}]), '"Permit" is not allowed'),
         (policy(action="Allow", rules=[{"to": [{"paths": ["reviews"]}]}]), 'must start with "/"'),
         ({**policy(), "kind": "AuthorizationPolice"}, 'did you mean "AuthorizationPolicy"?'),

@@ -4,11 +4,15 @@ Only what the object says itself is judged: what it refers to may come later, an
 have nothing to do with us pass unread, however odd they are.
 """
 
+import re
 from typing import Any
 
 import yaml
 
+from plait_controlplane.resources.problem import Problem
 from plait_controlplane.resources.reader import read
+from plait_controlplane.resources.world import world_of
+from plait_controlplane.translate.everything import check
 
 Object = dict[str, Any]
 
@@ -16,6 +20,10 @@ OURS = "plait.dev/"
 STANDARD = "gateway.networking.k8s.io/"
 # One tenant's object must not keep the judge from the others'.
 LONGEST_BYTES = 256 * 1024
+
+_REFERENCE = re.compile(
+    r"\bparentRefs\[|\b(backendRefs|backendRef|targetRefs)\b.*\.(name|namespace|port|sectionName)$|\bto$"
+)
 
 
 def judge(given: Object) -> list[str]:
@@ -29,8 +37,15 @@ def judge(given: Object) -> list[str]:
     text = yaml.safe_dump(shown)
     if len(text) > LONGEST_BYTES:
         return [f"larger than {LONGEST_BYTES >> 10} KiB"]
-    _, problems = read("", text)
-    return [f"{one.path}: {one.message}" if one.path else one.message for one in problems if one.severity == "error"]
+    objects, problems = read("", text)
+    alone, _ = world_of(objects)
+    found = [*problems, *(one for one in check(alone) if not _refers(one))]
+    return [f"{one.path}: {one.message}" if one.path else one.message for one in found if one.severity == "error"]
+
+
+def _refers(problem: Problem) -> bool:
+    """Whether it is about something else: parents may be others', and what is named may come later."""
+    return bool(_REFERENCE.search(problem.path))
 
 
 def _concerns_us(given: Object) -> bool:
