@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TextIO
 
+import images
 from cluster import Cluster
 from results import counted
 from steps import FOLDER, step
@@ -57,14 +58,24 @@ def main() -> int:
         step("echo tests", lambda: run("go", "test", "./echo", cwd=HERE, seconds=BUILD_SECONDS))
         image = step("echo image", echo_image)
         suite = step("suite", compiled)
+        made = step("images", images.build)
         with cluster.there(given.keep):
-            cluster.load([image])
+            step("load", lambda: cluster.load([image, *made]))
             crds = module("sigs.k8s.io/gateway-api") / "config" / "crd" / "standard"
             cluster.kubectl("apply", "--server-side", "-f", str(crds))
+            step("install", lambda: installed(cluster))
             return judged(suite, cluster, given.patience, given.only)
     except (Missing, Failed) as error:
         print(f"✗ {error}", file=sys.stderr)
         return 3
+
+
+def installed(cluster: Cluster) -> None:
+    """The mesh of this checkout; one that is there already serves the new images when its pods are started again."""
+    plait = Path(sys.executable).with_name("plait")
+    run(plait, "install", "--image-tag", "dev", "--kubeconfig", cluster.kubeconfig, seconds=600)
+    cluster.kubectl("-n", "plait-system", "rollout", "restart", "deployment/plait-controlplane")
+    cluster.kubectl("-n", "plait-system", "rollout", "status", "deployment/plait-controlplane", "--timeout=180s")
 
 
 def echo_image() -> str:
