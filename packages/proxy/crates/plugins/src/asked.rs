@@ -24,6 +24,14 @@ pub(crate) struct PluginLine {
     counters: Arc<PluginCounters>,
 }
 
+/// What a call took.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Time {
+    pub(crate) all: Duration,
+    /// Of that in hooks.
+    pub(crate) hooks: Duration,
+}
+
 /// A chain in this thread.
 #[derive(Debug)]
 pub(crate) struct ChainLine {
@@ -86,10 +94,13 @@ impl ChainLine {
         }
     }
 
-    /// The chain answered, after `took`; `failed` are those of it that did not.
-    pub(crate) fn answered(&self, phase: Phase, skip: u64, failed: u64, took: Duration) {
+    /// The chain answered; `failed` are those of it that did not.
+    pub(crate) fn answered(&self, phase: Phase, skip: u64, failed: u64, time: Time) {
         for index in asked(&self.info, phase, skip) {
-            self.count(index, phase, |counts| counts.duration.record(took));
+            self.count(index, phase, |counts| {
+                counts.duration.record(time.hooks);
+                counts.wait.record(time.all.saturating_sub(time.hooks));
+            });
             if failed >> index & 1 == 0 {
                 let plugin = &self.plugins[usize::from(index)];
                 let change = plugin.breaker.borrow_mut().succeeded();

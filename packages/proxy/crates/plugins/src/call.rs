@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use plait_frames::{Effect, Outcome as WorkerOutcome, Phase};
 
 use crate::{
     Cause, ChainId, Failure, Outcome, Verdict,
-    asked::ChainLine,
+    asked::{ChainLine, Time},
     channel::Line,
     link::{Link, NotTaken},
     policy::{Next, after},
@@ -107,7 +107,8 @@ impl Asking {
         }
         self.passed_over(&verdict);
         let failed = self.failed_bits();
-        self.chain.answered(self.phase, self.skip, failed, self.began.elapsed());
+        let time = Time { all: self.began.elapsed(), hooks: Duration::from_micros(u64::from(verdict.micros())) };
+        self.chain.answered(self.phase, self.skip, failed, time);
         let outcome = self.outcome(&verdict)?;
         Some(Verdict::answered(outcome, verdict, self.chain.info.clone(), std::mem::take(&mut self.failures)))
     }

@@ -50,8 +50,10 @@ pub struct PhaseCounts {
     pub failures: [AtomicU64; Counters::CAUSES.len()],
     /// Requests that went on without it, its policy being Open.
     pub bypasses: AtomicU64,
-    /// From asking the chain to its answer.
+    /// How long the chain's hooks took, as its worker says.
     pub duration: Histogram,
+    /// How long its calls waited beside that: for the worker, and for the way there and back.
+    pub wait: Histogram,
 }
 
 /// A histogram of durations.

@@ -45,6 +45,8 @@ fn a_chain_is_asked_in_order_and_its_effects_come_with_names() {
         assert!(set.contains(&("a/one".to_owned(), value("x-one"))) && set.contains(&("a/two".to_owned(), value("x-two"))), "{set:?}");
         let denied = call(&chain, "/a", "deny").verdict().await;
         assert_eq!(denied.outcome, Outcome::Deny { plugin: "a/one".into(), status: 403, reason: "told to".into() });
+        let times = rig.counts("a/two", |counts| counts.wait.read().0.last().unwrap().1 * 100 + counts.duration.read().0.last().unwrap().1);
+        assert_eq!(times, 202, "two calls were timed");
         // A phase that no plugin wants is not asked, and nothing is written for it.
         let verdict = chain.call(Phase::Response, |_| panic!("nobody reads it")).verdict().await;
         assert_eq!(verdict.outcome, Outcome::Continue);

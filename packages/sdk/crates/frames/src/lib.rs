@@ -22,7 +22,7 @@ pub use ring::{Consumer, Direction, Producer, PushError, RingBroken};
 pub use split::Splitter;
 pub use syntax::{check_authority, check_header_name, check_header_value, check_method, check_path, check_query};
 pub use table::{FrameError, MAX_FRAME, TooLarge};
-pub use verdict::{NO_PLUGIN, Outcome, Verdict, VerdictWriter};
+pub use verdict::{Ending, NO_PLUGIN, Outcome, Verdict, VerdictWriter};
 
 /// Who may be named in `skip` and in a mark: a chain holds no more plugins than this.
 pub const MAX_PLUGINS: usize = 64;

@@ -27,6 +27,19 @@ pub enum Outcome {
     Error = 3,
 }
 
+/// How a call ended, in full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// In what way.
+    pub outcome: Outcome,
+    /// Who ended the chain, or `NO_PLUGIN`.
+    pub plugin: u8,
+    /// What `Reply` and `Deny` answer with.
+    pub status: u16,
+    /// How long its hooks took, from the first that was entered; the worker's word.
+    pub micros: u32,
+}
+
 /// A verdict in the making.
 #[derive(Debug, Default)]
 pub struct VerdictWriter {
@@ -53,13 +66,14 @@ impl VerdictWriter {
         }
     }
 
-    /// Appends the frame to `out`. `plugin` is who ended the chain, `status` what `Reply` and `Deny` answer with.
-    pub fn finish(&self, id: u64, outcome: Outcome, plugin: u8, status: u16, out: &mut Vec<u8>) -> Result<(), TooLarge> {
+    /// Appends the frame to `out`.
+    pub fn finish(&self, id: u64, ending: Ending, out: &mut Vec<u8>) -> Result<(), TooLarge> {
         let mut head = [0; HEAD - 4];
-        head[0] = outcome as u8;
-        head[1] = plugin;
-        head[2..4].copy_from_slice(&status.to_le_bytes());
+        head[0] = ending.outcome as u8;
+        head[1] = ending.plugin;
+        head[2..4].copy_from_slice(&ending.status.to_le_bytes());
         head[4..12].copy_from_slice(&id.to_le_bytes());
+        head[16..20].copy_from_slice(&ending.micros.to_le_bytes());
         head[12..14].copy_from_slice(&(self.builder.count() as u16).to_le_bytes());
         self.builder.finish(&head, out)
     }
@@ -126,6 +140,11 @@ impl Verdict {
     /// The status of a `Reply` or `Deny`.
     pub fn status(&self) -> u16 {
         self.status
+    }
+
+    /// How long the hooks took, as the worker says.
+    pub fn micros(&self) -> u32 {
+        self.frame.get(20..).and_then(|rest| rest.first_chunk::<4>()).map_or(0, |bytes| u32::from_le_bytes(*bytes))
     }
 
     /// The effects in order, each with the index of its plugin.

@@ -30,7 +30,7 @@ fn verdict_frame(outcome: Outcome, plugin: u8, status: u16, effects: &[Written<'
         writer.effect(*plugin, *tag, first, value);
     }
     let mut frame = Vec::new();
-    writer.finish(77, outcome, plugin, status, &mut frame).expect("small");
+    writer.finish(77, Ending { outcome, plugin, status, micros: 12 }, &mut frame).expect("small");
     frame
 }
 
@@ -50,7 +50,7 @@ fn effects_arrive_in_order_with_their_plugins() {
         ],
     );
     let verdict = Verdict::parse(frame.into()).unwrap();
-    assert_eq!((verdict.id(), verdict.outcome(), verdict.plugin()), (77, Outcome::Continue, None));
+    assert_eq!((verdict.id(), verdict.outcome(), verdict.plugin(), verdict.micros()), (77, Outcome::Continue, None, 12));
     let effects: Vec<_> = verdict.effects().collect();
     assert_eq!(
         effects,

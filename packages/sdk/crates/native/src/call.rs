@@ -3,6 +3,8 @@
 //! Fields are decoded when they are asked for. Effects stand in one list in the order in which they were made, each with its plugin; reading
 //! looks through them, so that a plugin sees what the one before it changed, and a failed plugin's effects can be taken out again.
 
+use std::time::Instant;
+
 use plait_frames::{
     CallFrame, EffectTag, Field, PairField, Section, VerdictWriter, check_authority, check_method, check_path, check_query,
 };
@@ -36,15 +38,23 @@ pub(crate) struct Call {
     pub(crate) changes: Vec<Change>,
     pub(crate) answered: bool,
     plugin: u8,
+    /// When its first hook was entered.
+    entered: Option<Instant>,
 }
 
 impl Call {
     pub(crate) fn new(frame: CallFrame, ordinal: u64) -> Self {
-        Self { frame, ordinal, changes: Vec::new(), answered: false, plugin: 0 }
+        Self { frame, ordinal, changes: Vec::new(), answered: false, plugin: 0, entered: None }
     }
 
     pub(crate) fn begin(&mut self, plugin: u8) {
         self.plugin = plugin;
+        self.entered.get_or_insert_with(Instant::now);
+    }
+
+    /// How long its hooks took.
+    pub(crate) fn micros(&self) -> u32 {
+        self.entered.map_or(0, |entered| u32::try_from(entered.elapsed().as_micros()).unwrap_or(u32::MAX))
     }
 
     pub(crate) fn change(&mut self, tag: EffectTag, first: &[u8], value: &[u8]) {

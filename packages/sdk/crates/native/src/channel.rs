@@ -8,7 +8,7 @@ use std::{
 };
 
 use plait_frames::{
-    CallFrame, EffectTag, MAX_PLUGINS, Map, Mark, NO_PLUGIN, Outcome, Phase, VerdictWriter, check_header_name, check_header_value,
+    CallFrame, EffectTag, Ending, MAX_PLUGINS, Map, Mark, NO_PLUGIN, Outcome, Phase, VerdictWriter, check_header_name, check_header_value,
 };
 use pyo3::{
     exceptions::{PyEOFError, PyRuntimeError, PyValueError},
@@ -73,18 +73,10 @@ impl Channel {
         call.write(writer);
         extra(writer);
         frame.clear();
-        let finished = writer.finish(call.frame.id(), ending.outcome, ending.plugin, ending.status, frame);
+        let finished = writer.finish(call.frame.id(), Ending { micros: call.micros(), ..ending }, frame);
         finished.map_err(|error| PyValueError::new_err(error.to_string()))?;
         link.as_mut().ok_or_else(closed)?.push(frame).map_err(gone)
     }
-}
-
-/// How a call ends.
-#[derive(Clone, Copy)]
-struct Ending {
-    outcome: Outcome,
-    plugin: u8,
-    status: u16,
 }
 
 #[pymethods]
@@ -177,7 +169,7 @@ impl Channel {
     }
 
     fn proceed(&self, call: &Bound<'_, Call>) -> PyResult<()> {
-        self.answer(call, Ending { outcome: Outcome::Continue, plugin: NO_PLUGIN, status: 0 }, |_| ())
+        self.answer(call, Ending { outcome: Outcome::Continue, plugin: NO_PLUGIN, status: 0, micros: 0 }, |_| ())
     }
 
     #[pyo3(signature = (call, plugin, status, headers = Vec::new(), body = b"".as_slice()))]
@@ -197,7 +189,7 @@ impl Channel {
             check_header_value(&value).map_err(refused)?;
             pairs.push((name, value));
         }
-        self.answer(call, Ending { outcome: Outcome::Reply, plugin, status }, |writer| {
+        self.answer(call, Ending { outcome: Outcome::Reply, plugin, status, micros: 0 }, |writer| {
             for (name, value) in &pairs {
                 writer.effect(plugin, EffectTag::ReplyHeader, name.as_bytes(), value);
             }
@@ -208,7 +200,7 @@ impl Channel {
     #[pyo3(signature = (call, plugin, reason, status = 403))]
     fn deny(&self, call: &Bound<'_, Call>, plugin: u8, reason: &str, status: u16) -> PyResult<()> {
         check_answer(plugin, status)?;
-        self.answer(call, Ending { outcome: Outcome::Deny, plugin, status }, |writer| {
+        self.answer(call, Ending { outcome: Outcome::Deny, plugin, status, micros: 0 }, |writer| {
             writer.effect(plugin, EffectTag::Text, reason.as_bytes(), b"");
         })
     }
@@ -216,7 +208,7 @@ impl Channel {
     #[pyo3(signature = (call, plugin, text, traceback = ""))]
     fn fail(&self, call: &Bound<'_, Call>, plugin: u8, text: &str, traceback: &str) -> PyResult<()> {
         check_answer(plugin, 500)?;
-        self.answer(call, Ending { outcome: Outcome::Error, plugin, status: 0 }, |writer| {
+        self.answer(call, Ending { outcome: Outcome::Error, plugin, status: 0, micros: 0 }, |writer| {
             writer.effect(plugin, EffectTag::Text, text.as_bytes(), b"");
             writer.effect(plugin, EffectTag::Traceback, traceback.as_bytes(), b"");
         })
