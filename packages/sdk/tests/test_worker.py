@@ -10,6 +10,7 @@ import plait_sdk as plait
 import pytest
 from plait_sdk import _native
 from plait_sdk.calls import Phase
+from plait_sdk.host import worker
 from plait_sdk.host.control import Control
 from plait_sdk.host.dispatch import Dispatcher
 from plait_sdk.host.waiting import Waiting
@@ -110,6 +111,23 @@ def test_a_hook_that_exits_ends_no_worker(loaded: Loader) -> None:
     loopback.call(Phase.REQUEST, 0, {})
     (verdict,) = serve(loopback, dispatcher, channel)
     assert (verdict.outcome, verdict.text) == ("error", "SystemExit: 3")
+
+
+def test_a_hook_that_raises_is_told_with_its_traceback_once_a_second(
+    loaded: Loader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loopback, dispatcher, channel = loaded(Exits)
+    ours, theirs = socket.socketpair()
+    seconds = iter([10.0, 10.9, 11.1])
+    monkeypatch.setattr(worker.time, "monotonic", lambda: next(seconds))
+    dispatcher.failed = worker.Failures(Control(theirs)).tell
+    for _ in range(3):
+        loopback.call(Phase.REQUEST, 0, {})
+    serve(loopback, dispatcher, channel)
+    said = [Control(ours).receive()[0] for _ in range(2)]
+    assert [(line["plugin"], line["level"]) for line in said] == [("Exits", "error")] * 2
+    assert "in on_request" in said[0]["text"]
+    assert next(seconds, None) is None
 
 
 class Counts(plait.Plugin[plait.PluginConfig]):

@@ -77,14 +77,20 @@ class Line:
 
 
 class Dispatcher:
-    """The chains of a group by id, and the channel that their calls came by. `entered` is told who is at work, for
-    logs.
+    """The chains of a group by id, and the channel that their calls came by.
+
+    `entered` is told who is at work and `failed` which hooks raised, both for logs.
     """
 
     def __init__(
-        self, chains: dict[int, Chain], channel: Channel, entered: Callable[[Step | None], None] | None = None
+        self,
+        chains: dict[int, Chain],
+        channel: Channel,
+        entered: Callable[[Step | None], None] | None = None,
+        failed: Callable[[Step, BaseException], None] | None = None,
     ) -> None:
         self.channel = channel
+        self.failed = failed
         self.entered = entered
         self.lines = {
             (number, phase): tuple(_line(stage) for stage in stages)
@@ -166,6 +172,8 @@ class Dispatcher:
 
     def _failed(self, call: Call, ready: Ready, error: BaseException) -> None:
         text = told(error)
+        if self.failed is not None:
+            self.failed(ready.step, error)
         if ready.step.loaded.on_error == "closed":
             raise Failed(ready.index, text, author_traceback(error)) from None
         call.rollback()

@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import FrameType
@@ -57,6 +58,21 @@ def work(order: Order, speaker: Speaker) -> NoReturn:
         control.send({"kind": "log", "plugin": speaker.plugin, "level": "error", "text": author_traceback(error)})
         os._exit(70)
     os._exit(0)
+
+
+class Failures:
+    """Tells the author of hooks that raised: the first of each second, since a plugin may fail for every request."""
+
+    def __init__(self, control: Control) -> None:
+        self.control = control
+        self.told_at = 0.0
+
+    def tell(self, step: Step, error: BaseException) -> None:
+        """Logs the traceback under the plugin's name."""
+        now = time.monotonic()
+        if now - self.told_at >= 1:
+            self.told_at = now
+            self.control.log(step.loaded.name, "error", f"{step.hook}: {author_traceback(error)}".rstrip())
 
 
 class StageError(Exception):
@@ -118,7 +134,7 @@ def _serve(order: Order, channel: Channel, control: Control, speaker: Speaker, h
     def entered(step: Step | None) -> None:
         speaker.plugin = step.loaded.name if step is not None else None
 
-    dispatcher = Dispatcher(order.chains, channel, entered)
+    dispatcher = Dispatcher(order.chains, channel, entered, Failures(control).tell)
     faulthandler.enable(sys.__stderr__ or 2)
     signal.signal(signal.SIGUSR1, _interrupter(channel))
     loop = asyncio.new_event_loop() if dispatcher.is_async or _starts_async(order) else None
