@@ -284,7 +284,8 @@ def described(verdict: Verdict) -> str:
     """One line of log."""
     name = "/".join(part for part in (verdict.namespace, verdict.name) if part)
     first = verdict.problems[0] if verdict.problems else None
-    why = f"{first.file}:{first.line}:{first.column} {first.path} {first.message}" if first else ""
+    place = f"{first.file}:{first.line}:{first.column} " if first and first.line else ""
+    why = f"{place}{first.path} {first.message}" if first else ""
     return f"{verdict.kind} {name} {verdict.state}: {why}"
 
 

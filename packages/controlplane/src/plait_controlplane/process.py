@@ -4,6 +4,7 @@ Called by `cli`; SIGTERM and SIGINT end them.
 """
 
 import asyncio
+import gc
 import ipaddress
 import logging
 import os
@@ -104,6 +105,8 @@ async def discovery(settings: Settings) -> None:
             _warn(settings.api_listen)
         for api in apis:
             await api.start()
+        # What was read stays; to look through thousands of objects for cycles again and again would cost each change.
+        gc.freeze()
         ready = f"ready: discovery {settings.discovery}, identity {settings.identity}, "
         sys.stdout.write(f"{ready}generation {control.generation.number}\n")
         sys.stdout.flush()

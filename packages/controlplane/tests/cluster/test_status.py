@@ -124,6 +124,7 @@ async def test_every_parent_of_ours_is_told_and_others_entries_stay(control: Con
     assert "Service shop/lost does not exist" in found["ResolvedRefs"][2]
     assert found["Programmed"][:2] == ("True", "Programmed")
     assert control.conditions("stok")["Accepted"][:2] == ("False", "NoMatchingParent")
+    assert control.conditions("stok")["Programmed"][:2] == ("False", "Invalid")
 
 
 async def test_what_is_not_supported_is_told_on_our_own_kinds(control: Control) -> None:

@@ -11,6 +11,8 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+
 from plait_controlplane.apiserver import ApiError, ApiServer, Object
 from plait_controlplane.resources.cluster import Cluster, PlainPod, Slice
 from plait_controlplane.resources.reader import Key, StoredObject
@@ -29,6 +31,10 @@ from plait_controlplane.translate.workload import Listeners, called_at
 
 LOG = logging.getLogger(__name__)
 T = TypeVar("T")
+
+
+ANYWHERE = join("0.0.0.0", INBOUND)
+OWN_OUTBOUND = join("127.0.0.1", OUTBOUND)
 
 
 @dataclass(frozen=True)
@@ -126,8 +132,10 @@ class KubernetesSource:
         found = {}
         for workload in world.workloads:
             name, address, sidecar = full_name(workload.metadata), workload.spec.address, workload.spec.sidecar
-            inbound = sidecar.inbound or join("0.0.0.0", INBOUND)
-            outbound = sidecar.outbound or join("127.0.0.1", OUTBOUND)
+            if name in world.cluster.pods:
+                found[name] = Listeners(ANYWHERE, OWN_OUTBOUND, join(address, INBOUND))
+                continue
+            inbound, outbound = sidecar.inbound or ANYWHERE, sidecar.outbound or OWN_OUTBOUND
             found[name] = Listeners(inbound, outbound, called_at(inbound, self._told.get(name, address)))
         return found
 
@@ -171,7 +179,11 @@ class KubernetesSource:
         for name, item in self._pods.items.items():
             zone = self._nodes.items.get(str(item["node"]), "")
             before = self._made.get(name)
-            kept = before[2] if before and before[0] is item and before[1] == zone else pods.pod(item, zone)
+            try:
+                kept = before[2] if before and before[0] is item and before[1] == zone else pods.pod(item, zone)
+            except ValidationError:
+                LOG.exception("pod %s cannot be a workload", name)
+                continue
             made[name] = (item, zone, kept)
         self._made = made
         slices: dict[str, list[Slice]] = {}

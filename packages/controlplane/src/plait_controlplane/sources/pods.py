@@ -5,9 +5,8 @@ from typing import Any
 
 from plait_controlplane.apiserver import Object
 from plait_controlplane.resources.cluster import PlainPod, Slice, SliceEndpoint
-from plait_controlplane.resources.fields import Metadata
 from plait_controlplane.resources.kinds import PLAIT
-from plait_controlplane.resources.workload import Sidecar, Workload, WorkloadPort, WorkloadSpec
+from plait_controlplane.resources.workload import Workload
 
 INJECTED = "plait.dev/injected"
 """The label that the injector puts on a pod with a proxy."""
@@ -48,13 +47,13 @@ def cut(item: Object) -> Object | None:
 
 
 def _ports(spec: Mapping[str, Any]) -> list[tuple[str, int]]:
-    """Of the containers, and of those beside them that go on running; not the proxy's own."""
+    """Those with a name, of the containers and of those beside them; not the proxy's own. Others need no list."""
     containers = [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]
     return [
-        (str(port.get("name") or ""), int(port["containerPort"]))
+        (str(port["name"]), int(port["containerPort"]))
         for container in containers
         for port in container.get("ports") or ()
-        if container.get("name") != PROXY and port.get("protocol", "TCP") == "TCP"
+        if container.get("name") != PROXY and port.get("name") and port.get("protocol", "TCP") == "TCP"
     ]
 
 
@@ -62,18 +61,18 @@ def pod(kept: Object, zone: str) -> Workload | PlainPod:
     """Of what was kept of it, in the zone of its node."""
     if not kept["injected"]:
         return PlainPod(kept["namespace"], kept["name"], kept["address"], zone)
-    # What the API server has accepted is not judged again, and its pods are many.
-    return Workload.model_construct(
-        api_version=PLAIT,
-        kind="Workload",
-        metadata=Metadata.model_construct(name=kept["name"], namespace=kept["namespace"], labels=kept["labels"]),
-        spec=WorkloadSpec.model_construct(
-            service_account=kept["account"],
-            address=kept["address"],
-            ports=[WorkloadPort.model_construct(name=name, port=port) for name, port in kept["ports"]],
-            zone=zone,
-            sidecar=Sidecar(),
-        ),
+    return Workload.model_validate(
+        {
+            "apiVersion": PLAIT,
+            "kind": "Workload",
+            "metadata": {"name": kept["name"], "namespace": kept["namespace"], "labels": kept["labels"]},
+            "spec": {
+                "serviceAccount": kept["account"],
+                "address": kept["address"],
+                "ports": [{"name": name, "port": port} for name, port in kept["ports"]],
+                "zone": zone,
+            },
+        }
     )
 
 

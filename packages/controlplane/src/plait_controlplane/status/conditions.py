@@ -14,6 +14,9 @@ from plait_controlplane.sources.lastgood import Verdict
 LONGEST = 2000
 """A message is for people; the API server takes 32 KiB."""
 
+DENYING = ("AuthorizationPolicy", "Mesh")
+"""In the place of one of these that is broken stands what denies (`sources.standins`)."""
+
 _PARENT = re.compile(r"^spec\.parentRefs\[(\d+)\]")
 _REFERENCE = re.compile(r"\b(backendRefs?|targetRefs)\b")
 
@@ -48,6 +51,8 @@ def of_parent(verdict: Verdict, index: int, programming: Programming) -> list[Co
     """Of the parentRef of that number, among those that name Services."""
     own = [problem for problem in verdict.problems if _concerns(problem, index)]
     conditions = [_accepted(verdict, own), _resolved(own), _programmed(verdict, programming)]
+    if not conditions[0].is_true and verdict.state != "Stale":
+        conditions[2] = Condition("Programmed", False, "Invalid", "nothing of it is in force here")
     conflicts = [problem.message for problem in own if problem.message.startswith("Conflicted")]
     if conflicts:
         conditions.append(Condition("Conflicted", True, "RouteKinds", _joined(conflicts)))
@@ -98,6 +103,8 @@ def _resolved(problems: Sequence[Problem]) -> Condition:
 def _programmed(verdict: Verdict, programming: Programming) -> Condition:
     if programming.rejected:
         return Condition("Programmed", False, "Rejected", _joined(programming.rejected))
+    if verdict.state == "Refused" and verdict.kind in DENYING:
+        return Condition("Programmed", False, "Invalid", "until it is right, all that it covers is denied")
     if verdict.state == "Refused":
         return Condition("Programmed", False, "Invalid", "nothing of it is in force")
     if programming.behind:

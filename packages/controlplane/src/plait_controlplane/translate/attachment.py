@@ -17,7 +17,7 @@ from plait_controlplane.resources.service import Service, ServicePort
 from plait_controlplane.resources.streamroute import TCPRoute, TLSRoute
 from plait_controlplane.resources.world import World
 from plait_controlplane.translate.names import created, full_name
-from plait_controlplane.translate.reference import wrong_parent
+from plait_controlplane.translate.reference import has_front, wrong_parent
 from plait_controlplane.translate.service import protocol
 
 Route: TypeAlias = GRPCRoute | HTTPRoute | TLSRoute | TCPRoute
@@ -148,7 +148,8 @@ def _fits(route: Route, port: ServicePort, explicitly: bool) -> bool:
 def _service(world: World, route: Route, parent: ParentRef) -> Service | None:
     if (parent.group, parent.kind) != ("", "Service"):
         return None
-    return world.service(parent.namespace or route.metadata.namespace, parent.name)
+    service = world.service(parent.namespace or route.metadata.namespace, parent.name)
+    return service if service is not None and has_front(service) else None
 
 
 def _consumer(route: Route, service: Service) -> str:

@@ -3,6 +3,7 @@
 import ipaddress
 from collections import Counter
 from collections.abc import Iterable
+from functools import lru_cache
 
 from plait_sdk.contracts import endpoint_pb2, workload_pb2
 
@@ -14,9 +15,12 @@ from plait_controlplane.translate.names import full_name, identity, server_name
 def own_addresses(workloads: Iterable[Workload]) -> frozenset[str]:
     """Addresses that stand for one workload alone. Loopback stands for whoever calls it, a shared one for nobody."""
     counted = Counter(workload.spec.address for workload in workloads)
-    return frozenset(
-        address for address, count in counted.items() if count == 1 and not ipaddress.ip_address(address).is_loopback
-    )
+    return frozenset(address for address, count in counted.items() if count == 1 and not _is_loopback(address))
+
+
+@lru_cache(maxsize=100_000)
+def _is_loopback(address: str) -> bool:
+    return ipaddress.ip_address(address).is_loopback
 
 
 def translate_direct(

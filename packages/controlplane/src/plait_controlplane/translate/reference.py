@@ -7,7 +7,9 @@ from plait_sdk.contracts import route_pb2
 from plait_controlplane.resources.httproute import BackendObject, ParentRef
 from plait_controlplane.resources.problem import Path, Problem, did_you_mean
 from plait_controlplane.resources.reader import StoredObject
+from plait_controlplane.resources.service import Service
 from plait_controlplane.resources.world import World
+from plait_controlplane.translate.names import full_name
 
 
 def backend(world: World, namespace: str, ref: BackendObject, weight: int = 0) -> route_pb2.Backend:
@@ -38,8 +40,16 @@ def wrong_backend(world: World, namespace: str, ref: BackendObject) -> tuple[str
 
 def wrong_parent(world: World, namespace: str, ref: ParentRef) -> tuple[str, str] | None:
     """The field and the reason why a Service is no parent; None when it is one. Without a port it is all of them."""
+    service = world.service(ref.namespace or namespace, ref.name)
+    if service is not None and not has_front(service):
+        return "name", f"Service {full_name(service.metadata)} has no address of its own that a route could shape"
     found = wrong_backend(world, namespace, BackendObject(name=ref.name, namespace=ref.namespace, port=ref.port))
     return None if found and found[0] == "port" and ref.port is None else found
+
+
+def has_front(service: Service) -> bool:
+    """Whether a Service is called at an address of its own: not where it is headless, or a name for a host outside."""
+    return service.spec.type != "ExternalName" and service.spec.cluster_ip != "None"
 
 
 def check_backends(
