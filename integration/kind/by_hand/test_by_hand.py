@@ -90,7 +90,7 @@ def test_an_object_that_is_broken_changes_nothing(mesh: Mesh) -> None:
 
 
 def test_no_image_runs_as_root() -> None:
-    for image in ("plait/proxy:dev", "plait/controlplane:dev"):
+    for image in ("plait/proxy:dev", "plait/proxy-python:dev", "plait/controlplane:dev"):
         assert run("docker", "image", "inspect", "-f", "{{.Config.User}}", image).strip() == "10001:10001"
 
 

@@ -6,6 +6,6 @@ RUN python3 -m venv /opt/plait && /opt/plait/bin/pip install --quiet --disable-p
 FROM python:3.11-slim-bookworm
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends nftables && rm -rf /var/lib/apt/lists/*
 COPY --from=installed /opt/plait /opt/plait
-ENV PATH=/opt/plait/bin:/usr/local/bin:/usr/bin:/bin PYTHONDONTWRITEBYTECODE=1
+ENV PATH=/opt/plait/bin:/usr/local/bin:/usr/sbin:/usr/bin:/bin PYTHONDONTWRITEBYTECODE=1
 USER 10001:10001
 ENTRYPOINT ["plait-proxy"]
