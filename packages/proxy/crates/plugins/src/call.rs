@@ -23,6 +23,10 @@ use crate::{
 /// Times that a call is asked again because workers died before they began it.
 const MOST_REPLAYS: u32 = 3;
 
+/// How long a call that was not begun waits for the next worker. One is forked in milliseconds; where a machine has no time, a little of the
+/// caller's is better spent than a refusal for somebody else's fault.
+const RESTART: Duration = Duration::from_secs(1);
+
 /// A call under way.
 #[derive(Debug)]
 pub(crate) struct Asking {
@@ -67,7 +71,7 @@ impl Asking {
                 End::Crash(plugin) => self.failed(plugin, Cause::Crash, "its worker died"),
                 End::NotStarted => {
                     replays += 1;
-                    let there = replays <= MOST_REPLAYS && self.line.wait(self.chain.info.deadline).await;
+                    let there = replays <= MOST_REPLAYS && self.line.wait(self.chain.info.deadline.max(RESTART)).await;
                     if there { None } else { self.failed(None, Cause::Crash, "no worker") }
                 }
             };
