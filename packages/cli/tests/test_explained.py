@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from plait_cli.explained import Places, destination, lines
+from plait_cli.explained import Places, destination, lines, route
 
 ROUTE = {"kind": "HTTPRoute", "namespace": "bookshop", "name": "reviews"}
 POLICY = {"kind": "AuthorizationPolicy", "namespace": "bookshop", "name": "reviews-readers"}
@@ -210,7 +210,17 @@ answer      500 backend_not_found; whoever speaks no HTTP is closed
 )
 def test_what_was_heard_stands_where_nothing_is_declared(heard: str | None, expected: str) -> None:
     called = {"service": "shop/db", "port": 3306, "protocol": "auto", "heard": heard}
-    assert destination({"destination": called}, "http://u") == expected
+    decision = {"destination": called, "route": {"implicit": True}, "answer": None}
+    assert destination(decision, "http://u") == expected
+
+
+def test_a_workload_at_its_own_address_is_no_service() -> None:
+    called = {"service": "shop/db-1", "port": 3306, "protocol": "tcp", "heard": None}
+    decision = {"destination": called, "route": None, "not_chosen": [], "answer": None}
+    assert destination(decision, "http://u").startswith("Workload shop/db-1 port 3306 at its own address")
+    assert "\n".join(route(decision, {})).startswith("route       none:")
+    decision["answer"] = {"status": 404, "reason": "route_not_found"}
+    assert destination(decision, "http://u").startswith("Service shop/db-1 port 3306")
 
 
 @pytest.mark.parametrize(

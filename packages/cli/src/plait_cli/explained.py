@@ -102,9 +102,17 @@ def row(label: str, text: str, place: str = "") -> str:
     return f"{left:{PLACE_COLUMN}}  {place}".rstrip() if place else left
 
 
+def is_direct(decision: Mapping[str, Any]) -> bool:
+    """Whether a workload was called at its own address: nothing chose, and nothing was missing."""
+    refused = (decision["answer"] or {}).get("reason") == "route_not_found"
+    return bool(decision["destination"]) and not decision["route"] and not refused
+
+
 def destination(decision: Mapping[str, Any], url: str) -> str:
     """Where the request goes."""
     found = decision["destination"]
+    if found and is_direct(decision):
+        return f"Workload {found['service']} port {found['port']} at its own address, {spoken(found)}"
     if found:
         return f"Service {found['service']} port {found['port']}, {spoken(found)}"
     if (decision["answer"] or {}).get("reason") == "port_not_found":
@@ -143,7 +151,9 @@ def rule_text(chosen: Mapping[str, Any]) -> str:
 def route(decision: Mapping[str, Any], places: Places) -> Iterator[str]:
     """The rule that matched, why, and why the others did not."""
     chosen = decision["route"]
-    if not chosen:
+    if is_direct(decision):
+        yield row("route", "none: it shapes calls of a Service, not those of a workload's own address")
+    elif not chosen:
         if decision["destination"]:
             yield row("route", "no rule matches")
     elif chosen["implicit"]:

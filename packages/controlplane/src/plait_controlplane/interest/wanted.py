@@ -50,9 +50,10 @@ def wanted(publication: Publication, workloads: Iterable[str], destinations: Ite
 
 
 def whole(publication: Publication, workload: str) -> discovery_pb2.ChangeSet:
-    """What the proxy of a workload would hold if it had dialled every Service: for questions, never for a stream."""
-    services = [name for kind, name in publication.resources if kind == resource_pb2.RESOURCE_KIND_SERVICE]
-    all_of_it = wanted(publication, [workload], services)
+    """What the proxy of a workload would hold if it had dialled everything: for questions, never for a stream."""
+    dialled = (resource_pb2.RESOURCE_KIND_SERVICE, resource_pb2.RESOURCE_KIND_DIRECT)
+    names = [name for kind, name in publication.resources if kind in dialled]
+    all_of_it = wanted(publication, [workload], [*names, *publication.addresses])
     return discovery_pb2.ChangeSet(
         nonce=1,
         generation=publication.generation,

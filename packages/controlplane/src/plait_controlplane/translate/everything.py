@@ -28,7 +28,7 @@ from plait_controlplane.translate.places import made_of
 from plait_controlplane.translate.plugin import Order, attach, check_plugin, order, translate_plugin
 from plait_controlplane.translate.policy import check_policy, translate_policy
 from plait_controlplane.translate.route import check_route, translate_route
-from plait_controlplane.translate.service import check_service, translate_endpoints, translate_service
+from plait_controlplane.translate.service import check_service, cluster_ips, translate_endpoints, translate_service
 from plait_controlplane.translate.streamroute import check_stream_route, translate_stream_route
 from plait_controlplane.translate.traffic import check_traffic, policies
 from plait_controlplane.translate.workload import Listeners, check_workload, translate_workload
@@ -36,14 +36,14 @@ from plait_controlplane.translate.workload import Listeners, check_workload, tra
 
 @dataclass(frozen=True)
 class Translation:
-    """Every resource of the world, and the names of its Services."""
+    """Every resource of the world, and all that can be called: Services by name and address, workloads by address."""
 
     resources: list[resource_pb2.Resource]
-    services: list[str]
+    destinations: list[str]
 
     def change_set(self, generation: int) -> discovery_pb2.ChangeSet:
         """The whole world as one change set, for a proxy or a question that may see all of it."""
-        return discovery_pb2.ChangeSet(nonce=1, generation=generation, upserts=self.resources, known=self.services)
+        return discovery_pb2.ChangeSet(nonce=1, generation=generation, upserts=self.resources, known=self.destinations)
 
 
 def translate(world: World, listeners: Mapping[str, Listeners], memo: Memo | None = None) -> Translation:
@@ -71,7 +71,10 @@ def translate(world: World, listeners: Mapping[str, Listeners], memo: Memo | Non
     for plugin in plugins.plugins:
         found.append(resource(kind.RESOURCE_KIND_PLUGIN, full_name(plugin.metadata), translate_plugin(plugin)))
     found.extend(_workloads(memo, settings, world, spec, traffic, plugins, listeners))
-    return Translation(found, [full_name(service.metadata) for service in services])
+    names = [full_name(service.metadata) for service in services]
+    addresses = [address for service in services for address in cluster_ips(service)]
+    directs = [one.name for one in found if one.kind == kind.RESOURCE_KIND_DIRECT]
+    return Translation(found, [*names, *addresses, *directs])
 
 
 def _served(
