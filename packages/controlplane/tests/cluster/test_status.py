@@ -199,6 +199,30 @@ async def test_a_route_that_leaves_the_mesh_loses_our_entries_alone(control: Con
     assert [entry["controllerName"] for entry in parents] == ["example.org/gateway"]
 
 
+async def test_a_pod_without_the_proxy_that_was_asked_for_is_told_once(control: Control) -> None:
+    await control.fake.apply(
+        """
+{apiVersion: v1, kind: Namespace, metadata: {name: shop, labels: {plait.dev/inject: enabled}}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: missed, namespace: shop}, spec: {}, status: {podIP: 10.244.0.1}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: refused, namespace: shop, labels: {plait.dev/inject: disabled}},
+ spec: {}, status: {podIP: 10.244.0.2}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: on-host, namespace: shop}, spec: {hostNetwork: true},
+ status: {podIP: 172.18.0.2}}
+"""
+    )
+    await until(lambda: any(kind == "Event" for kind, _, _ in control.fake.objects))
+    await control.fake.apply("{apiVersion: v1, kind: Service, metadata: {name: x, namespace: shop}, spec: {ports: []}}")
+    policy = control.fake.objects["TrafficPolicy", "shop", "stock"]
+    await control.fake.put({**policy, "spec": {"targetRefs": policy["spec"]["targetRefs"]}})
+    await until(lambda: control.conditions(kind="TrafficPolicy").get("Accepted", ("",))[0] == "True")
+    events = [item for (kind, _, _), item in control.fake.objects.items() if kind == "Event"]
+    assert [(one["reason"], one["involvedObject"]["name"]) for one in events] == [("NotInjected", "missed")]
+    assert control.fake.asked("/api/v1/namespaces/shop/events", "POST") == 1
+
+
 async def test_one_replica_writes_and_another_takes_over(control: Control) -> None:
     await until(lambda: control.lease.held)
     other: Any = Lease(ApiServer(client.Configuration(host=control.fake.url)), "plait-system")

@@ -18,6 +18,9 @@ class PlainPod:
     name: str
     address: str
     zone: str = ""
+    uid: str = ""
+    is_missing: bool = False
+    """Whether its own label or its namespace's asks for a proxy."""
 
 
 @dataclass(frozen=True)

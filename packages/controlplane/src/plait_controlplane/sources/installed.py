@@ -52,6 +52,7 @@ def watched() -> list[Kind]:
         Kind("Service", "", ("v1",), "services", KINDS[CORE, "Service"]),
         Kind("Pod", "", ("v1",), "pods"),
         Kind("Node", "", ("v1",), "nodes", metadata_only=True),
+        Kind("Namespace", "", ("v1",), "namespaces", metadata_only=True),
         Kind("EndpointSlice", "discovery.k8s.io", ("v1",), "endpointslices"),
     ]
     for (api_version, name), model in KINDS.items():

@@ -60,11 +60,12 @@ class KubernetesSource:
         self._objects = {kind.name: ObjectStore(kind, self._changed) for kind in self._kinds.values() if kind.model}
         self._pods: Store[Object] = Store(self._kinds["Pod"], pods.cut, self._changed)
         self._nodes: Store[str] = Store(self._kinds["Node"], pods.zone, self._changed)
+        self._namespaces: Store[str] = Store(self._kinds["Namespace"], pods.asked, self._changed)
         self._slices: Store[tuple[str, Slice]] = Store(self._kinds["EndpointSlice"], pods.endpoint_slice, self._changed)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._looking: asyncio.Task[None] | None = None
         self._told: dict[str, str] = {}
-        self._made: dict[str, tuple[Object, str, Workload | PlainPod]] = {}
+        self._made: dict[str, tuple[Object, tuple[str, str], Workload | PlainPod]] = {}
         self._cluster: tuple[tuple[int, ...], Cluster] = ((), Cluster())
         self.versions: dict[str, str] = {}
         """The version in which each kind is installed, by the kind's name."""
@@ -154,7 +155,7 @@ class KubernetesSource:
         return self._kinds[kind].object_path(self.versions[kind], namespace, name)
 
     def _stores(self) -> list[Store[Any]]:
-        return [*self._objects.values(), self._pods, self._nodes, self._slices]
+        return [*self._objects.values(), self._pods, self._nodes, self._namespaces, self._slices]
 
     def _changed(self) -> None:
         self._dirty.set()
@@ -169,7 +170,7 @@ class KubernetesSource:
 
     def _cluster_now(self) -> Cluster:
         """The same value as long as nothing of it changed: others remember what they made of it."""
-        editions = (self._pods.edition, self._nodes.edition, self._slices.edition)
+        editions = tuple(one.edition for one in (self._pods, self._nodes, self._namespaces, self._slices))
         if self._cluster[0] != editions:
             self._cluster = (editions, self._gather())
         return self._cluster[1]
@@ -177,14 +178,21 @@ class KubernetesSource:
     def _gather(self) -> Cluster:
         made = {}
         for name, item in self._pods.items.items():
-            zone = self._nodes.items.get(str(item["node"]), "")
+            zone, asked = (
+                self._nodes.items.get(str(item["node"]), ""),
+                self._namespaces.items.get(item["namespace"], ""),
+            )
             before = self._made.get(name)
             try:
-                kept = before[2] if before and before[0] is item and before[1] == zone else pods.pod(item, zone)
+                kept = (
+                    before[2]
+                    if before and before[0] is item and before[1] == (zone, asked)
+                    else pods.pod(item, zone, asked)
+                )
             except ValidationError:
                 LOG.exception("pod %s cannot be a workload", name)
                 continue
-            made[name] = (item, zone, kept)
+            made[name] = (item, (zone, asked), kept)
         self._made = made
         slices: dict[str, list[Slice]] = {}
         for _, (service, one) in sorted(self._slices.items.items()):

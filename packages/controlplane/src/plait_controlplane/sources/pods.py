@@ -11,6 +11,12 @@ from plait_controlplane.resources.workload import Workload
 INJECTED = "plait.dev/injected"
 """The label that the injector puts on a pod with a proxy."""
 
+INJECT = "plait.dev/inject"
+"""The label of a namespace or a pod that asks for a proxy; the pod's wins."""
+
+NEVER = ("plait-system", "kube-system")
+"""Namespaces whose pods have none, whatever they ask."""
+
 ZONE = "topology.kubernetes.io/zone"
 SERVICE = "kubernetes.io/service-name"
 PROXY = "plait-proxy"
@@ -38,6 +44,9 @@ def cut(item: Object) -> Object | None:
         "namespace": str(meta["namespace"]),
         "name": str(meta["name"]),
         "labels": labels,
+        "uid": str(meta.get("uid") or ""),
+        "asked": labels.get(INJECT),
+        "on_host": bool(spec.get("hostNetwork")),
         "injected": labels.get(INJECTED) == "true" and not spec.get("hostNetwork"),
         "node": str(spec.get("nodeName") or ""),
         "account": str(spec.get("serviceAccountName") or "default"),
@@ -57,10 +66,12 @@ def _ports(spec: Mapping[str, Any]) -> list[tuple[str, int]]:
     ]
 
 
-def pod(kept: Object, zone: str) -> Workload | PlainPod:
-    """Of what was kept of it, in the zone of its node."""
+def pod(kept: Object, zone: str, asked: str) -> Workload | PlainPod:
+    """Of what was kept of it, in the zone of its node; `asked` is what its namespace says of injection."""
     if not kept["injected"]:
-        return PlainPod(kept["namespace"], kept["name"], kept["address"], zone)
+        own = kept["asked"] if kept["asked"] is not None else asked
+        missing = own == "enabled" and not kept["on_host"] and kept["namespace"] not in NEVER
+        return PlainPod(kept["namespace"], kept["name"], kept["address"], zone, kept["uid"], missing)
     return Workload.model_validate(
         {
             "apiVersion": PLAIT,
@@ -109,3 +120,8 @@ def _endpoint(namespace: str, one: Mapping[str, Any]) -> SliceEndpoint:
 def zone(item: Object) -> str:
     """Of a Node; empty when it does not say."""
     return str((item.get("metadata", {}).get("labels") or {}).get(ZONE, ""))
+
+
+def asked(item: Object) -> str:
+    """What a Namespace says of injection; empty when it says nothing."""
+    return str((item.get("metadata", {}).get("labels") or {}).get(INJECT, ""))

@@ -20,6 +20,7 @@ from plait_controlplane.resources.reader import Key
 from plait_controlplane.sources.lastgood import Settled, Verdict
 from plait_controlplane.sources.stores import is_ours
 from plait_controlplane.status.conditions import Condition, of_object, of_parent
+from plait_controlplane.status.events import Events
 from plait_controlplane.status.lease import Lease
 from plait_controlplane.status.programmed import programming
 from plait_controlplane.status.proxies import ProxyState
@@ -55,6 +56,7 @@ class StatusWriter:
         self._lease = lease
         self._path_of = path_of
         self._told = told
+        self._events = Events(api)
         self._written: dict[Key, Object] = {}
         self._done: tuple[Any, ...] = ()
 
@@ -100,6 +102,11 @@ class StatusWriter:
                 LOG.warning("the status of %s: %s", " ".join(key), error.message)
                 if error.is_away:
                     await asyncio.sleep(max(1.0, error.retry_after_seconds))
+        try:
+            await self._events.announce(told.settled.world.cluster.plain.values())
+        except ApiError as error:
+            LOG.warning("events: %s", error.message)
+            whole = False
         for gone in self._written.keys() - told.settled.seen.keys():
             del self._written[gone]
         return whole
