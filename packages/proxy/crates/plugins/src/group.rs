@@ -95,11 +95,12 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// Starts the group's task, and with it the first generation.
+    /// Starts the group's task, and with it the first generation; `before` is a task of the same group that ends first.
     pub(crate) fn start(
         shared: Arc<Shared>,
         channels: HashMap<usize, UnboundedSender<ToChannel>>,
         wanted: Arc<GroupSpec>,
+        before: Option<JoinHandle<()>>,
     ) -> (UnboundedSender<ToGroup>, JoinHandle<()>) {
         let (inbox, received) = mpsc::unbounded_channel();
         let state = GroupState { name: wanted.name.clone(), ..GroupState::default() };
@@ -118,7 +119,13 @@ impl Group {
             log: Rc::new(Log::new(settings_log)),
             state,
         };
-        (inbox, tokio::task::spawn_local(group.serve(received)))
+        let task = async move {
+            if let Some(before) = before {
+                let _ = before.await;
+            }
+            group.serve(received).await;
+        };
+        (inbox, tokio::task::spawn_local(task))
     }
 
     async fn serve(mut self, mut received: UnboundedReceiver<ToGroup>) {

@@ -41,6 +41,8 @@ struct Supervisor {
     shared: Arc<Shared>,
     channels: HashMap<usize, mpsc::UnboundedSender<ToChannel>>,
     groups: HashMap<Arc<str>, (mpsc::UnboundedSender<ToGroup>, JoinHandle<()>)>,
+    /// Groups that are wanted no more and have not ended yet.
+    closing: HashMap<Arc<str>, JoinHandle<()>>,
 }
 
 /// The thread.
@@ -49,7 +51,7 @@ pub(crate) fn run(shared: &Arc<Shared>, commands: mpsc::UnboundedReceiver<Comman
         Ok(runtime) => runtime,
         Err(error) => return (shared.settings.log)(&LogRecord::own("error", format!("no runtime for plugins: {error}"))),
     };
-    let supervisor = Supervisor { shared: shared.clone(), channels: HashMap::new(), groups: HashMap::new() };
+    let supervisor = Supervisor { shared: shared.clone(), channels: HashMap::new(), groups: HashMap::new(), closing: HashMap::new() };
     LocalSet::new().block_on(&runtime, supervisor.serve(commands));
 }
 
@@ -76,7 +78,7 @@ impl Supervisor {
                 }
                 Command::Stop(done) => {
                     self.apply(Vec::new());
-                    for (_, (_, task)) in self.groups.drain() {
+                    for (_, task) in self.closing.drain() {
                         let _ = task.await;
                     }
                     let _ = done.send(());
@@ -87,19 +89,20 @@ impl Supervisor {
     }
 
     fn apply(&mut self, wanted: Vec<Arc<GroupSpec>>) {
-        for (name, (group, _)) in &self.groups {
-            if !wanted.iter().any(|spec| spec.name == *name) {
-                let _ = group.send(ToGroup::Close);
-            }
+        self.closing.retain(|_, task| !task.is_finished());
+        let closed = self.groups.extract_if(|name, _| !wanted.iter().any(|spec| spec.name == *name));
+        for (name, (group, task)) in closed {
+            let _ = group.send(ToGroup::Close);
+            self.closing.insert(name, task);
         }
-        // One that closes and comes back is another: its task ends by itself.
-        self.groups.retain(|name, (_, task)| wanted.iter().any(|spec| spec.name == *name) || !task.is_finished());
         for spec in wanted {
-            let open = self.groups.get(&spec.name).filter(|(group, _)| group.send(ToGroup::Want(spec.clone())).is_ok());
-            if open.is_none() {
-                let (name, started) = (spec.name.clone(), Group::start(self.shared.clone(), self.channels.clone(), spec));
-                self.groups.insert(name, started);
+            if self.groups.get(&spec.name).is_some_and(|(group, _)| group.send(ToGroup::Want(spec.clone())).is_ok()) {
+                continue;
             }
+            // One that comes back begins when the one before has ended: what that says in the end must not be said of this one.
+            let before = self.closing.remove(&spec.name);
+            let (name, started) = (spec.name.clone(), Group::start(self.shared.clone(), self.channels.clone(), spec, before));
+            self.groups.insert(name, started);
         }
     }
 }

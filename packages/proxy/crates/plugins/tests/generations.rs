@@ -155,3 +155,23 @@ fn code_that_changed_where_it_lies_is_loaded_anew_when_asked() {
         rig.host.stop().await;
     });
 }
+
+#[test]
+fn a_group_that_goes_and_comes_back_at_once_is_served_again() {
+    on_a_thread(async || {
+        let rig = Rig::new(vec![answering("first")]);
+        let before = rig.ask("/", "").await;
+        for answer in ["second", "third"] {
+            rig.host.apply(Vec::new());
+            rig.apply(vec![answering(answer)]);
+        }
+        gone(header(&before, "x-pid").unwrap()).await;
+        rig.until("live again", |state| state.live == 1 && state.loading.is_none()).await;
+        assert_eq!(header(&rig.ask("/", "").await, "x-seen"), Some("third"));
+        rig.host.apply(Vec::new());
+        let mut states = rig.host.states();
+        tokio::time::timeout(PATIENCE, states.wait_for(|states| states.is_empty())).await.unwrap().unwrap();
+        assert_eq!(refused(&rig.ask("/", "").await), Some((None, Cause::NotLoaded)));
+        rig.host.stop().await;
+    });
+}
