@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 from plait_controlplane.resources.authorizationpolicy import AuthorizationPolicy
+from plait_controlplane.resources.plugin import RefusedPlugin
 from plait_controlplane.resources.world import World
 from plait_controlplane.sources.history import Generation, History, what_changed
 from plait_controlplane.sources.lastgood import Settled, settle
 from plait_controlplane.sources.watch import _read
+from plait_controlplane.translate.plugin import translate_plugin
 
 SERVICE = """
 apiVersion: v1
@@ -268,3 +270,41 @@ def test_a_change_is_told_by_file_and_object(tmp_path: Path) -> None:
     after = put(tmp_path, {**FILES, "route.yaml": ROUTE.replace("weight: 1", "weight: 2")}, before).world
     assert what_changed(before.world, after) == "route.yaml changed HTTPRoute shop/stock"
     assert what_changed(before.world, World()).startswith("policy.yaml removed AuthorizationPolicy shop/readers; ")
+
+
+PLUGIN = """
+apiVersion: plait.dev/v1alpha1
+kind: Plugin
+metadata: {name: guard, namespace: shop}
+spec:
+  {package: plait-guard, direction: Inbound, targetRefs: [{kind: Service, name: stock}], onLoadFailure: Closed}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "covered"),
+    [
+        ("package: plait-guard", "pakage: plait-guard", ["Service"]),
+        ("direction: Inbound", "direction: Inward", ["Service"]),
+        ("targetRefs: [{", "targetRefs: [{nam: x, ", ["Namespace"]),
+        ("onLoadFailure: Closed", "onLoadFailure: Open, x: y", None),
+        ("name: stock", "name: stok", None),
+    ],
+)
+def test_a_plugin_without_a_last_good_version_refuses_what_it_covers(
+    tmp_path: Path, old: str, new: str, covered: list[str] | None
+) -> None:
+    settled = put(tmp_path, {"services.yaml": SERVICE, "plugin.yaml": PLUGIN.replace(old, new)})
+    found = settled.world.objects.get(("Plugin", "shop", "guard"))
+    assert states(settled) == {"Plugin guard": "Refused"}
+    if covered is None:
+        assert found is None
+        return
+    assert found is not None
+    assert isinstance(found.resource, RefusedPlugin)
+    assert [ref.kind for ref in found.resource.spec.target_refs] == covered
+    assert translate_plugin(found.resource).invalid != ""
+    better = put(tmp_path, {"services.yaml": SERVICE, "plugin.yaml": PLUGIN}, settled)
+    assert states(better) == {}
+    broken = put(tmp_path, {"services.yaml": SERVICE, "plugin.yaml": PLUGIN.replace(old, new)}, better)
+    assert states(broken) == {"Plugin guard": "Stale"}

@@ -113,3 +113,7 @@ class Plugin(Resource):
 
     kind: Literal["Plugin"]
     spec: PluginSpec
+
+
+class RefusedPlugin(Plugin):
+    """Stands for one that cannot be read and may guard something: what it covers is refused."""

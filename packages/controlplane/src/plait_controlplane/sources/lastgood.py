@@ -19,7 +19,8 @@ from plait_controlplane.translate.everything import check
 State = Literal["Accepted", "Refused", "Stale"]
 
 # A reference that dangles keeps the rest of its object working: it is told, and no reason to refuse the object.
-# Not so in an AuthorizationPolicy: one that finds no target guards nothing, so a slip of the pen would open a door.
+# Not so in an AuthorizationPolicy or a Plugin: one that finds no target guards nothing, so a slip of the pen would
+# open a door.
 REFERENCES = re.compile(r"\b(backendRefs|parentRefs|targetRefs|binds)\b|\btargetPort$")
 
 
@@ -108,7 +109,7 @@ def _stale(good: dict[Key, StoredObject], read: World, found: list[Problem], los
 def _unusable(problem: Problem) -> bool:
     if problem.severity == "note":
         return False
-    if problem.object.startswith("AuthorizationPolicy "):
+    if problem.object.startswith(("AuthorizationPolicy ", "Plugin ")):
         return True
     return problem.message.startswith("UnsupportedValue") or not REFERENCES.search(problem.path)
 

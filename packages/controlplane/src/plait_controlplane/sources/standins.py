@@ -1,7 +1,8 @@
 """What denies in the place of a broken security object without a last good version. Pure; called by `lastgood`.
 
 A policy denies all that it covers, as far as that can be read: its whole namespace when its targets cannot, the whole
-mesh when its namespace cannot. A Mesh denies everything. Must never make what lets anybody in.
+mesh when its namespace cannot. A Mesh denies everything. A Plugin refuses what it covers,
+unless its onLoadFailure is Open. Must never make what lets anybody in.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,6 +15,7 @@ from plait_controlplane.resources.document import Document
 from plait_controlplane.resources.fields import Metadata, ObjectName, Resource
 from plait_controlplane.resources.kinds import CORE, PLAIT, group_of, meant
 from plait_controlplane.resources.mesh import Mesh
+from plait_controlplane.resources.plugin import RefusedPlugin
 from plait_controlplane.resources.reader import Key, StoredObject, title
 from plait_controlplane.resources.world import ROOT_NAMESPACE
 from plait_controlplane.translate.policy import TARGETS
@@ -70,6 +72,8 @@ def _stand_in(data: Any, kept: Mapping[Key, StoredObject]) -> Resource | None:
         return None
     if kind == "Mesh":
         return _closed_mesh(spec)
+    if kind == "Plugin":
+        return _closed_plugin(data.get("metadata"), spec, kept)
     return _closed_policy(data.get("metadata"), spec, kept) if kind == "AuthorizationPolicy" else None
 
 
@@ -84,6 +88,31 @@ def _closed_policy(metadata: Any, spec: dict[str, Any], kept: Mapping[Key, Store
         if all(_there(policy, ref, kept) for ref in policy.spec.target_refs):
             return policy
     return EVERYWHERE
+
+
+def _closed_plugin(metadata: Any, spec: dict[str, Any], kept: Mapping[Key, StoredObject]) -> RefusedPlugin | None:
+    """None where a plugin may be left out, or stands on what does not exist: then it never guarded anything."""
+    name = _name(metadata)
+    if spec.get("onLoadFailure") == "Open" or not name:
+        return None
+    direction = spec["direction"] if spec.get("direction") in ("Inbound", "Outbound") else "Inbound"
+    namespace = name.get("namespace", "default")
+    whole = [{"kind": "Namespace", "name": namespace}]
+    for targets in (spec.get("targetRefs"), whole):  # what it covers cannot be read: its whole namespace
+        closed = {"package": "refused", "direction": direction, "targetRefs": targets}
+        try:
+            plugin = RefusedPlugin.model_validate({**HEAD, "kind": "Plugin", "metadata": name, "spec": closed})
+        except ValidationError:
+            continue
+        there = [
+            ref for ref in plugin.spec.target_refs if ref.kind in {"Mesh", "Namespace"} or _exists(ref, name, kept)
+        ]
+        return plugin if there else None
+    return None
+
+
+def _exists(ref: ObjectName, name: dict[str, Any], kept: Mapping[Key, StoredObject]) -> bool:
+    return (ref.kind, str(name.get("namespace", "default")), ref.name) in kept
 
 
 def _name(metadata: Any) -> dict[str, Any]:

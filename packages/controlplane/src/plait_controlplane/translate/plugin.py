@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from plait_sdk.contracts import plugin_pb2, workload_pb2
 
 from plait_controlplane.resources.fields import ObjectName
-from plait_controlplane.resources.plugin import Plugin
+from plait_controlplane.resources.plugin import Plugin, RefusedPlugin
 from plait_controlplane.resources.problem import Problem, did_you_mean
 from plait_controlplane.resources.reader import StoredObject
 from plait_controlplane.resources.workload import Workload
@@ -119,6 +119,7 @@ def translate_plugin(plugin: Plugin) -> plugin_pb2.Plugin:
         on_error=FAILURE[spec.on_error],
         on_timeout=FAILURE[spec.on_timeout],
         on_load_failure=FAILURE[spec.on_load_failure],
+        invalid="it cannot be read, and no version before it is known" if isinstance(plugin, RefusedPlugin) else "",
         group=f"{plugin.metadata.namespace}/{spec.trust_group or 'default'}",
     )
 
@@ -175,9 +176,6 @@ def _scopes(world: World, plugin: Plugin, workload: Workload) -> list[workload_p
 def check_plugin(world: World, stored: StoredObject, plugin: Plugin, found: Order) -> Iterator[Problem]:
     """Targets that are none, orders that cannot be, and what nothing can run."""
     spec = plugin.spec
-    yield stored.problem(
-        ("kind",), "UnsupportedValue: Plugin is not supported yet; remove it, nothing would enforce it"
-    )
     if spec.version and spec.digest:
         yield stored.problem(("spec", "digest"), "write version or digest, not both: a digest is one version")
     for index, ref in enumerate(spec.target_refs):
