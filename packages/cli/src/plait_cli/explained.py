@@ -3,7 +3,7 @@
 Called by `explain`. Pure but for printing.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from textwrap import wrap
 from typing import Any
 
@@ -45,6 +45,7 @@ def lines(decision: Mapping[str, Any], places: Places, url: str) -> Iterator[str
         for standing in endpoint.get("standing", ()):
             yield from beneath("!", standing)
     yield from limits(decision["limits"], places)
+    yield from plugins(decision.get("plugins", ()), places)
     yield from policy(decision["policy"], places)
     answer = decision["answer"] or {}
     if told := " ".join(str(part) for part in (answer.get("status"), answer.get("reason")) if part):
@@ -88,6 +89,16 @@ def balancing(found: Mapping[str, Any] | None) -> Iterator[str]:
     if found.get("slow_start_ms"):
         grows = f"the share of a new endpoint grows for {duration(found['slow_start_ms'])}"
         yield from beneath("slow start:", grows)
+
+
+def plugins(passed: Iterable[Mapping[str, Any]], places: Places) -> Iterator[str]:
+    """The Plugins that it passes, in running order."""
+    label = "plugins"
+    for one in passed:
+        beside = "the caller" if one["direction"] == "outbound" else "the destination"
+        broken = f" ✗ {one['broken']}: every call is refused" if one["broken"] else ""
+        yield row(label, f"{named(one['object'])}, beside {beside}{broken}", place_of(one["object"], places))
+        label = ""
 
 
 def beneath(mark: str, text: str) -> Iterator[str]:

@@ -6,6 +6,7 @@ Called by `up` and by the demo. Sidecars come and go with their Workloads. Must 
 import asyncio
 import json
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,8 +29,10 @@ CONTROL = "control-plane"
 class Laptop:
     """One running mesh. Use: `start`, `wait_ready`, then `stop`; `children` by name (Workloads as "namespace/name")."""
 
-    def __init__(self, mesh: Mesh, directory: Path, say: Say) -> None:
+    def __init__(self, mesh: Mesh, directory: Path, say: Say, wheels: Path | None = None) -> None:
+        """`wheels`: a folder of them, for Plugins that name a digest."""
         self.mesh = mesh
+        self.wheels = wheels
         self.directory = directory
         self.say = say
         self.api = Api(mesh)
@@ -125,6 +128,10 @@ class Laptop:
         token = folder / "token"
         command = [locate("plait-proxy"), "run", "--join", "", "--token-file", str(token)]
         command += ["--state", str(folder / "state"), "--admin", str(self.mesh.admin(name))]
+        # Packages of Plugins come from the environment that this command runs in.
+        command += ["--python", sys.executable]
+        if self.wheels is not None:
+            command += ["--plugins", str(self.wheels.absolute())]
 
         async def prepare() -> None:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)

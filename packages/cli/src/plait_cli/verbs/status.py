@@ -104,6 +104,8 @@ def print_status(facts: dict[str, Any]) -> None:
     if about is not None:
         bad = len(refused(facts))
         line("objects", f"{len(facts['objects']) - bad} accepted" + (f", {bad} not in force as written" if bad else ""))
+    if plugins := plugins_text(facts):
+        line("plugins", plugins)
     ports = sorted(f"{entry['address']}:{port['port']}" for entry in facts["workloads"] for port in entry["ports"])
     if ports:
         between = ports[0] if len(ports) == 1 else f"{ports[0]} to {ports[-1]}"
@@ -125,6 +127,18 @@ def proxies_text(facts: dict[str, Any]) -> str:
     text = f"{total - len(late)} of {total} serve generation {facts['mesh']['generation']}"
     text += f"; behind: {', '.join(late)}" if late else ""
     return text + f"; control plane up {span(time.time() - facts['mesh']['started_unix'])}"
+
+
+def plugins_text(facts: dict[str, Any]) -> str:
+    """Each Plugin with what became of it beside sidecars; empty without Plugins."""
+    found: dict[str, list[str]] = {}
+    for entry in facts["sidecars"]:
+        for one in (entry["config"] or {}).get("plugins", ()):
+            told = str(one["state"]) + (", the version before serves" if one["earlier_serves"] else "")
+            told += ", left out for failing too often" if one["breaker_open"] else ""
+            found.setdefault(one["name"], []).append(told)
+    states = {name: sorted({f"{told} beside {many.count(told)}" for told in many}) for name, many in found.items()}
+    return "; ".join(f"{name} {' and '.join(told)}" for name, told in sorted(states.items()))
 
 
 def certificates_text(facts: dict[str, Any], now: float) -> str:

@@ -4,14 +4,14 @@ mod decision;
 mod standing;
 mod words;
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, sync::Arc};
 
 use plait_model::{
-    Backend, Destination, DestinationKey, Direct, Egress, Endpoint, Lookup, Peer, Reason, RequestHead, RouteKind, RouteTable, Rule,
-    Snapshot, WeightedBackend, Workload, split_authority,
+    Backend, Chain, Destination, DestinationKey, Direct, Egress, Endpoint, Lookup, ObjectRef, Peer, Reason, RequestHead, RouteKind,
+    RouteTable, Rule, Snapshot, WeightedBackend, Workload, split_authority,
 };
 
-pub use self::decision::{Answer, Balancing, Called, Chosen, Decision, From, Limits, NotChosen, Place, Share, Verdict};
+pub use self::decision::{Answer, Balancing, Called, Chosen, Decision, From, Limits, NotChosen, Passed, Place, Share, Verdict};
 use crate::{
     authorize, hash, health, rewrite,
     route::{self, RouteChoice},
@@ -59,12 +59,16 @@ pub fn explain(snapshot: &Snapshot, question: &Question, now_nanos: u64) -> Resu
         balancing: None,
         endpoints: Vec::new(),
         limits: None,
+        plugins: Vec::new(),
         policy: None,
         answer: None,
     };
     match snapshot.lookup(&key).ok_or_else(|| Unanswerable::NotHeld(key.to_string()))? {
         Lookup::Unknown => match snapshot.mesh.egress {
-            Egress::Allow => decision.egress = Some("allow"),
+            Egress::Allow => {
+                decision.egress = Some("allow");
+                passes(from.calls.chain("", None), "outbound", &mut decision);
+            }
             Egress::Deny => {
                 decision.egress = Some("deny");
                 decision.answer = Some(answer(Reason::EgressDenied));
@@ -97,6 +101,7 @@ fn directly(snapshot: &Snapshot, from: &Workload, direct: &Direct, asked: Asked<
     let protocol = words::spoken(backend.protocol);
     decision.destination = Some(Called { service: direct.workload.to_string(), port: asked.port, protocol, heard: None });
     decision.endpoints = backend.endpoints.iter().map(|endpoint| place(&backend, endpoint, asked.now_nanos)).collect();
+    passes(from.calls.chain(&direct.workload, None), "outbound", decision);
     at_backend(snapshot, from, &backend, (!backend.protocol.is_opaque()).then_some(asked.head), decision);
 }
 
@@ -122,6 +127,7 @@ fn routed(snapshot: &Snapshot, from: &Workload, called: &Destination, asked: Ask
     let rule = choice.rule;
     decision.route = Some(chosen(choice, server_name));
     decision.limits = Some(limits(rule));
+    passes(from.calls.chain(called.key.as_str(), Some(rule)), "outbound", decision);
     if let Some(redirect) = &rule.filters.redirect {
         decision.answer = Some(Answer { status: redirect.status, reason: "redirect" });
         return;
@@ -166,6 +172,7 @@ fn at_backend(snapshot: &Snapshot, from: &Workload, backend: &Backend, http: Opt
     // The policy of the destination is held only where the whole mesh is: offline, or by a proxy that serves both ends.
     let Some(workload) = snapshot.workloads.get(&*endpoint.workload) else { return };
     let peer = Peer { identity: endpoint.identity.as_ref().map(|_| from.identity.clone()), address: from.address };
+    passes(workload.arrivals.chain(endpoint.target_port), "inbound", decision);
     let judgement = authorize::judge(workload, &snapshot.mesh, &peer, endpoint.target_port, http);
     let dry_run_denials = judgement.dry_run_denials;
     decision.policy = Some(match judgement.result {
@@ -178,6 +185,19 @@ fn at_backend(snapshot: &Snapshot, from: &Workload, backend: &Backend, http: Opt
             Verdict { allowed: false, object: denial.object, rule: None, why: Some(denial.text), dry_run_denials }
         }
     });
+}
+
+/// Plugins by the names of their objects, which their resources have too.
+fn passes(chain: Option<&Arc<Chain>>, direction: &'static str, decision: &mut Decision) {
+    for (name, plugin) in chain.into_iter().flat_map(|chain| &chain.links) {
+        let (namespace, short) = name.split_once('/').unwrap_or_default();
+        let object = ObjectRef { kind: "Plugin".into(), namespace: namespace.into(), name: short.into() };
+        let broken = match plugin {
+            None => Some("it is not known here".to_owned()),
+            Some(plugin) => plugin.invalid.as_deref().map(str::to_owned),
+        };
+        decision.plugins.push(Passed { object, direction, broken });
+    }
 }
 
 fn place(backend: &Backend, endpoint: &Endpoint, now_nanos: u64) -> Place {

@@ -33,6 +33,18 @@ pub enum Reason {
     AttemptTimeout,
     /// A policy denied the call.
     PolicyDenied,
+    /// A plugin refused the call.
+    PluginDenied,
+    /// The code of a plugin failed, or wanted what cannot be; its onError is Closed.
+    PluginError,
+    /// A plugin did not answer in time; its onTimeout is Closed.
+    PluginTimeout,
+    /// A plugin is not loaded, or was taken out for failing too often, and is Closed.
+    PluginUnavailable,
+    /// More is asked of a plugin than it can answer, and its onError is Closed.
+    PluginQueueFull,
+    /// A plugin reads whole bodies, and this one is longer than its limit.
+    BodyTooLarge,
     /// The caller has no identity and the mesh asks for one.
     Unauthenticated,
     /// The mesh does not know the destination and `egress` is Deny.
@@ -72,6 +84,12 @@ impl Reason {
             Self::RequestTimeout => "request_timeout",
             Self::AttemptTimeout => "attempt_timeout",
             Self::PolicyDenied => "policy_denied",
+            Self::PluginDenied => "plugin_denied",
+            Self::PluginError => "plugin_error",
+            Self::PluginTimeout => "plugin_timeout",
+            Self::PluginUnavailable => "plugin_unavailable",
+            Self::PluginQueueFull => "plugin_queue_full",
+            Self::BodyTooLarge => "body_too_large",
             Self::Unauthenticated => "unauthenticated",
             Self::EgressDenied => "egress_denied",
             Self::DiscoveryUnavailable => "discovery_unavailable",
@@ -88,13 +106,14 @@ impl Reason {
     pub fn status(self) -> u16 {
         match self {
             Self::BadRequest => 400,
-            Self::PolicyDenied | Self::Unauthenticated | Self::EgressDenied => 403,
+            Self::PolicyDenied | Self::PluginDenied | Self::Unauthenticated | Self::EgressDenied => 403,
             Self::RouteNotFound => 404,
             Self::SlowCaller => 408,
+            Self::BodyTooLarge => 413,
             Self::HeadTooLarge => 431,
-            Self::BackendNotFound | Self::Internal => 500,
+            Self::BackendNotFound | Self::PluginError | Self::Internal => 500,
             Self::UpstreamReset | Self::UpstreamClosing | Self::UpstreamProtocolError | Self::UpstreamIdentity => 502,
-            Self::RequestTimeout | Self::AttemptTimeout => 504,
+            Self::RequestTimeout | Self::AttemptTimeout | Self::PluginTimeout => 504,
             Self::LoopDetected => 508,
             Self::PortNotFound
             | Self::NoReadyEndpoint
@@ -103,6 +122,8 @@ impl Reason {
             | Self::IdentityUnavailable
             | Self::Overloaded
             | Self::ConnectionLimit
+            | Self::PluginUnavailable
+            | Self::PluginQueueFull
             | Self::Draining => 503,
         }
     }
@@ -110,11 +131,11 @@ impl Reason {
     /// The status of gRPC that callers get: that which its own mapping gives to [`Reason::status`], and a more telling one where there is one.
     pub fn grpc_status(self) -> u8 {
         match self {
-            Self::RequestTimeout | Self::AttemptTimeout | Self::SlowCaller => 4,           // DEADLINE_EXCEEDED
-            Self::PolicyDenied | Self::EgressDenied => 7,                                  // PERMISSION_DENIED
-            Self::HeadTooLarge | Self::Overloaded | Self::ConnectionLimit => 8,            // RESOURCE_EXHAUSTED
+            Self::RequestTimeout | Self::AttemptTimeout | Self::SlowCaller => 4, // DEADLINE_EXCEEDED
+            Self::PolicyDenied | Self::PluginDenied | Self::EgressDenied => 7,                                  // PERMISSION_DENIED
+            Self::HeadTooLarge | Self::BodyTooLarge | Self::Overloaded | Self::ConnectionLimit | Self::PluginQueueFull => 8,            // RESOURCE_EXHAUSTED
             Self::RouteNotFound => 12,                                                     // UNIMPLEMENTED
-            Self::BadRequest | Self::Internal | Self::LoopDetected => 13, // INTERNAL
+            Self::BadRequest | Self::PluginError | Self::Internal | Self::LoopDetected => 13, // INTERNAL
             Self::Unauthenticated => 16,                                                   // UNAUTHENTICATED
             Self::PortNotFound
             | Self::NoReadyEndpoint
@@ -127,13 +148,15 @@ impl Reason {
             | Self::IdentityUnavailable
             // The standard asks for it where the backend of a GRPCRoute cannot serve.
             | Self::BackendNotFound
+            | Self::PluginTimeout
+            | Self::PluginUnavailable
             | Self::Draining => 14, // UNAVAILABLE
         }
     }
 
     /// After how many seconds it is worth trying again, where time alone helps.
     pub fn retry_after_seconds(self) -> Option<u32> {
-        matches!(self, Self::Overloaded | Self::ConnectionLimit).then_some(1)
+        matches!(self, Self::Overloaded | Self::ConnectionLimit | Self::PluginQueueFull).then_some(1)
     }
 
     /// Whether another endpoint could do better: the cause lies in the place that was asked, not in the request or the rules.
@@ -149,6 +172,9 @@ impl Reason {
             | Self::PortNotFound
             | Self::Overloaded
             | Self::ConnectionLimit
+            | Self::PluginTimeout
+            | Self::PluginUnavailable
+            | Self::PluginQueueFull
             | Self::Draining
             | Self::Internal => true,
             Self::BadRequest
@@ -160,6 +186,9 @@ impl Reason {
             | Self::RequestTimeout
             | Self::AttemptTimeout
             | Self::PolicyDenied
+            | Self::PluginDenied
+            | Self::PluginError
+            | Self::BodyTooLarge
             | Self::Unauthenticated
             | Self::EgressDenied
             | Self::LoopDetected => false,
@@ -172,7 +201,7 @@ impl Reason {
     }
 
     /// All reasons, for documentation, metrics and tests.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 30] = [
         Self::BadRequest,
         Self::HeadTooLarge,
         Self::SlowCaller,
@@ -188,6 +217,12 @@ impl Reason {
         Self::RequestTimeout,
         Self::AttemptTimeout,
         Self::PolicyDenied,
+        Self::PluginDenied,
+        Self::PluginError,
+        Self::PluginTimeout,
+        Self::PluginUnavailable,
+        Self::PluginQueueFull,
+        Self::BodyTooLarge,
         Self::Unauthenticated,
         Self::EgressDenied,
         Self::DiscoveryUnavailable,

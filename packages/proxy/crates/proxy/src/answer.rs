@@ -235,6 +235,21 @@ impl Answer {
         sink.end(None).await
     }
 
+    /// An answer that is all here.
+    pub(crate) async fn whole(&mut self, head: &ResponseHead, body: Bytes) -> Result<(), Broken> {
+        let (only, bodiless) = match &self.way {
+            Way::Http1 { form, .. } => (form.head_only, !has_length(head.status)),
+            Way::Http2 { head_only, .. } => (*head_only, !has_length(head.status)),
+        };
+        let (length, none) = (body.len() as u64, only || bodiless);
+        self.head(head, if none { Framing::None } else { Framing::Length(length) }, (!bodiless).then_some(length))?;
+        let Some(sink) = self.sink() else { return Ok(()) };
+        if !none && !body.is_empty() {
+            sink.bytes(body, true).await?;
+        }
+        sink.end(None).await
+    }
+
     /// Whether the caller must see that it is not whole.
     pub(crate) fn is_aborted(&self) -> bool {
         self.aborted

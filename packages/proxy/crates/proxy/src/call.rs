@@ -9,6 +9,7 @@ use plait_telemetry::{Direction, Record};
 
 use crate::{
     answer::Answer,
+    filters::Passing,
     heads::{Next, write_request},
     onlooker::Onlooker,
     pump::Kept,
@@ -45,6 +46,8 @@ pub(crate) struct Call {
     pub(crate) first_word: Option<Rc<FirstWord>>,
     /// The last authority and what it stands for.
     pub(crate) named: Option<Named>,
+    /// The plugins that it passes.
+    pub(crate) passing: Option<Rc<Passing>>,
 }
 
 /// An authority, and the destination and port that it stands for.
@@ -158,6 +161,7 @@ impl Call {
             onlooker: None,
             first_word: None,
             named,
+            passing: None,
         }
     }
 

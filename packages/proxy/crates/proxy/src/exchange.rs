@@ -11,7 +11,8 @@ use std::{
 
 use plait_decide::{retry::Ended, rewrite, session};
 use plait_http1::Framing;
-use plait_model::{Reason, ResponseHead};
+use plait_model::{Reason, RequestHead, ResponseHead};
+use plait_plugins::Phase;
 use plait_telemetry::Outcome;
 
 use crate::{
@@ -19,6 +20,7 @@ use crate::{
     attempt::{Came, Repeatable, Stop, Tries},
     call::{Call, Wish},
     failed::{Failed, Fault},
+    filters::{self, Instead, Moved, Passing, filtered},
     hop::Hop,
     in_flight::InFlight,
     inbound::{Revocable, revoked},
@@ -26,6 +28,7 @@ use crate::{
     pump::{Stuck, pump},
     reject::Reject,
     sending::{Progress, Sent, Up, send},
+    sink::Sink,
     source::Broken,
     upstream::{self, Arrived, Awaited, Begun, Outgoing, Response, Upstream},
     worker::{Worker, unix_seconds},
@@ -43,6 +46,8 @@ struct Down<'c> {
     hop: &'c Hop<'c>,
     wish: &'c Wish,
     progress: &'c Progress<'c>,
+    /// The plugins that look at it, and what was asked.
+    looked_at: Option<(&'c Passing, &'c RequestHead)>,
     response: &'c mut ResponseHead,
     answer: &'c mut Answer,
 }
@@ -61,10 +66,13 @@ pub(crate) async fn run(
     let Begun { mut sink, mut awaited, _busy } = upstream.begin(hop, asked)?;
     bid_go_on(&call.wish, &mut call.answer, tries).await?;
     // What was sent before is sent again; a tunnel may have begun with bytes that were read already.
-    let again = if tries.is_repeated() || call.wish == Wish::Tunnel { call.kept.whole() } else { None };
+    let passing = call.passing.clone();
+    let ahead = passing.as_ref().is_some_and(|passing| passing.is_ahead());
+    let again = if tries.is_repeated() || call.wish == Wish::Tunnel || ahead { call.kept.whole() } else { None };
     let progress = Progress::new(call.onlooker.as_deref());
     let ended = {
-        let sending = pin!(send(&mut call.body, &mut sink, (&call.kept, again), &progress, &call.wish));
+        let looked_at = passing.as_deref().map(|passing| (passing, asked.head));
+        let sending = pin!(send(&mut call.body, &mut sink, (&call.kept, again, looked_at), &progress, &call.wish));
         let mut up = Up { sending, open: true };
         let mut down = Down {
             worker: &worker,
@@ -72,6 +80,7 @@ pub(crate) async fn run(
             hop,
             wish: &call.wish,
             progress: &progress,
+            looked_at,
             response: &mut call.response,
             answer: &mut call.answer,
         };
@@ -86,6 +95,9 @@ pub(crate) async fn run(
             down.judge(&mut response, repeatable, tries, &worker)?;
             if worker.shared.drain.has_begun() {
                 down.answer.close();
+            }
+            if let Some(looked_at) = looked_at {
+                Box::pin(down.filter(looked_at, &mut response, &mut up)).await?;
             }
             down.begin(&response)?;
             down.body(&mut response, &mut up, lost.as_mut()).await?;
@@ -199,7 +211,34 @@ impl Down<'_> {
                 Err(Stop::Over(slow(self.plan).into()))
             }
             Sent::Gone => Err(Stop::Over(Fault::Caller)),
+            Sent::Ended(instead) => {
+                self.answer.close();
+                Err(Stop::Over(Fault::Instead(instead)))
+            }
         }
+    }
+
+    /// Shows the answer to plugins, while the caller's half goes on.
+    async fn filter<F: Future<Output = Sent>>(
+        &mut self,
+        (passing, asked): (&Passing, &RequestHead),
+        response: &mut Response,
+        up: &mut Up<'_, F>,
+    ) -> Result<(), Stop> {
+        let mut head = std::mem::take(self.response);
+        let filtered = {
+            let mut filtering = pin!(filtered(passing, asked, (&mut head, response)));
+            loop {
+                tokio::select! {
+                    biased;
+                    done = &mut filtering => break done,
+                    sent = up.sending.as_mut(), if up.open => self.went(sent, up)?,
+                    () = self.answer.taken_back() => return Err(Stop::Over(Fault::Caller)),
+                }
+            }
+        };
+        *self.response = head;
+        filtered.map_err(|instead| Stop::Over(Fault::Instead(instead)))
     }
 
     /// Whether this answer is the one: not when another proxy made it and nothing was delivered, nor when the user wants it tried again.
@@ -264,7 +303,7 @@ impl Down<'_> {
     ) -> Result<(), Stop> {
         let (plan, progress, opened) = (self.plan, self.progress, response.opened);
         let Some(sink) = self.answer.sink() else { return Err(Stop::Over(Fault::Caller)) };
-        let mut receiving = pin!(pump(&mut response.body, sink, None, &progress.received));
+        let mut receiving = pin!(receive(self.looked_at, response, sink, progress));
         let mut idle = pin!(stalled(progress, opened));
         let mut received = false;
         loop {
@@ -273,8 +312,9 @@ impl Down<'_> {
                 moved = &mut receiving, if !received => match moved {
                     Ok(()) if !opened || !up.open => return Ok(()),
                     Ok(()) => received = true,
-                    Err(Stuck::Source(error)) => return Err(truncated(*upstream::broke(&error, plan.snapshot.generation).reject)),
-                    Err(Stuck::Sink(_)) => return Err(Stop::Over(Fault::Caller)),
+                    Err(Moved::Stuck(Stuck::Source(error))) => return Err(truncated(*upstream::broke(&error, plan.snapshot.generation).reject)),
+                    Err(Moved::Stuck(Stuck::Sink(_))) => return Err(Stop::Over(Fault::Caller)),
+                    Err(Moved::Ended(instead)) => return Err(cut(instead, plan)),
                 },
                 sent = up.sending.as_mut(), if up.open => match sent {
                     Sent::Whole if received => return Ok(()),
@@ -283,6 +323,7 @@ impl Down<'_> {
                     Sent::Refused(error) if opened => return Err(truncated(*upstream::broke(&error, plan.snapshot.generation).reject)),
                     Sent::Refused(_) => up.open = false,
                     Sent::Slow => return Err(truncated(slow(plan))),
+                    Sent::Ended(instead) => return Err(cut(instead, plan)),
                     Sent::Broken(_) | Sent::Gone => return Err(Stop::Over(Fault::Caller)),
                 },
                 reject = &mut lost => return Err(truncated(reject)),
@@ -291,6 +332,38 @@ impl Down<'_> {
                     return Err(truncated(Reject { detail, ..Reject::new(Reason::UpstreamReset, plan.snapshot.generation) }));
                 }
             }
+        }
+    }
+}
+
+/// Moves the body of an answer, by the plugins that look at it.
+async fn receive(
+    looked_at: Option<(&Passing, &RequestHead)>,
+    response: &mut Response,
+    sink: &mut Sink,
+    progress: &Progress<'_>,
+) -> Result<(), Moved> {
+    let Some((passing, asked)) = looked_at else {
+        return pump(&mut response.body, sink, None, &progress.received).await.map_err(Moved::Stuck);
+    };
+    if let Some(held) = passing.held() {
+        progress.received.add(held.len());
+        sink.bytes(held, false).await.map_err(|error| Moved::Stuck(Stuck::Sink(error)))?;
+    }
+    if passing.streams_down() && !response.opened {
+        let by = (passing, Phase::ResponseBody, asked);
+        return Box::pin(filters::pump(by, &mut response.body, sink, None, &progress.received)).await;
+    }
+    pump(&mut response.body, sink, None, &progress.received).await.map_err(Moved::Stuck)
+}
+
+/// A plugin ended an answer that has begun.
+fn cut(instead: Instead, plan: &Plan) -> Stop {
+    match instead {
+        Instead::Reject(reject) => truncated(*reject),
+        Instead::Reply(_) => {
+            let detail = "a plugin answers, and the answer has begun already".to_owned();
+            truncated(Reject { detail, delivered: true, ..Reject::new(Reason::PluginError, plan.snapshot.generation) })
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use plait_decide::retry::Ended;
 
-use crate::reject::Reject;
+use crate::{filters::Instead, reject::Reject};
 
 /// Why a try has no answer.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ impl Failed {
 pub(crate) enum Fault {
     /// The mesh answers itself.
     Reject(Box<Reject>),
+    /// A plugin, or the policy of one, ended it: what the caller gets.
+    Instead(Instead),
     /// The caller is gone, or sent what cannot be read: nobody is there to answer.
     Caller,
     /// The answer had begun and cannot be whole. As long as nothing of it has left, the mesh answers in its place.

@@ -33,7 +33,8 @@ pub(crate) fn decide(call: &mut Call, outcome: &mut Outcome<'_>) -> Result<Plan,
     call.workload = workload;
     let permit = permitted(call, &snapshot, outcome)?;
     let target = Target::Process { address, workload: call.workload.clone(), http2, permit };
-    Ok(Plan { snapshot, target, rule: None, share: 0, mirrors: Vec::new(), hash: None, session: None })
+    let chain = call.workload.arrivals.chain(number).cloned();
+    Ok(Plan { snapshot, target, rule: None, share: 0, mirrors: Vec::new(), hash: None, session: None, chain })
 }
 
 /// A process whose connections are redirected need not declare its ports; ours are none of its.
@@ -63,6 +64,12 @@ fn permitted(call: &Call, snapshot: &Snapshot, outcome: &mut Outcome<'_>) -> Res
         }
         Err(denial) => Err(refusal(denial, &call.peer, snapshot.generation).into()),
     }
+}
+
+/// Whether the caller may ask what plugins made of its request: policies judge what reaches the process.
+pub(crate) fn judge_again(call: &Call, plan: &Plan) -> Result<(), Fault> {
+    let judgement = judge(&call.workload, &plan.snapshot.mesh, &call.peer, call.port.unwrap_or_default(), http(call));
+    judgement.result.map(drop).map_err(|denial| refusal(denial, &call.peer, plan.snapshot.generation).into())
 }
 
 fn http(call: &Call) -> Option<&RequestHead> {

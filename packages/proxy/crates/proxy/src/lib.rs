@@ -10,6 +10,7 @@ mod connection;
 mod desk;
 mod exchange;
 mod failed;
+mod filters;
 mod flood;
 mod heads;
 mod health;
@@ -45,6 +46,7 @@ mod websocket;
 mod windows;
 mod worker;
 
+pub use filters::chain_id;
 pub use shared::{ConnectionInfo, Connections, Drain, Listening, Shared};
 pub use spoken::{Heard, Port, Spoken, Undeclared};
 pub use worker::serve;

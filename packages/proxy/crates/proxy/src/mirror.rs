@@ -72,7 +72,16 @@ async fn deliver(worker: &Rc<Worker>, copy: Copy) -> Option<()> {
     let _admitted = plait_decide::limit::admit(&limited).ok()?;
     health::called(worker, &limited, &source.key);
     // Copies follow nobody's session.
-    let plan = Plan { snapshot, target: Target::Backend(backend), rule: None, share: 0, mirrors: Vec::new(), hash: None, session: None };
+    let plan = Plan {
+        snapshot,
+        target: Target::Backend(backend),
+        rule: None,
+        share: 0,
+        mirrors: Vec::new(),
+        hash: None,
+        session: None,
+        chain: None,
+    };
     worker.tick();
     let hop = plan.hop(&source, &[], worker.recent_nanos()).ok()?;
     let _turn = queue::turn_of_a_copy(&plan, &hop, &wish)?;

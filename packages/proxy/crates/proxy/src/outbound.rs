@@ -79,7 +79,8 @@ pub(crate) async fn decide(call: &mut Call, outcome: &mut Outcome<'_>) -> Result
     let backend = backend(&rule, share, &snapshot)?;
     let hash = hash::of_request(&backend, &call.head, &call.peer);
     let session = backend.sessions.as_ref().and_then(|_| session::endpoint(&backend, &call.head, Some(unix_seconds())));
-    let mut plan = Plan { snapshot, target: Target::Backend(backend), rule: Some(rule), share, mirrors: Vec::new(), hash, session };
+    let chain = call.workload.calls.chain(destination.key.as_str(), Some(&rule)).cloned();
+    let mut plan = Plan { snapshot, target: Target::Backend(backend), rule: Some(rule), share, mirrors: Vec::new(), hash, session, chain };
     plan.mirrors = mirrors(plan.filters());
     Ok(Decided::Go(plan))
 }
@@ -94,7 +95,8 @@ fn directly(call: &mut Call, outcome: &mut Outcome<'_>, snapshot: Arc<Snapshot>,
     }
     outcome.backend.set(&backend.key);
     let target = Target::Backend(Arc::new(backend));
-    Plan { snapshot, target, rule: None, share: 0, mirrors: Vec::new(), hash: None, session: None }
+    let chain = call.workload.calls.chain(&outcome.destination, None).cloned();
+    Plan { snapshot, target, rule: None, share: 0, mirrors: Vec::new(), hash: None, session: None, chain }
 }
 
 /// Which destination, and which of its ports.
@@ -211,7 +213,8 @@ async fn outside(call: &Call, snapshot: Arc<Snapshot>, port: u16) -> Result<Plan
     if upstream::is_own(&call.worker, address) {
         return Err(reject(Reason::LoopDetected, format!("{host}:{port} is this proxy itself")).into());
     }
-    Ok(Plan { snapshot, target: Target::Outside(address), rule: None, share: 0, mirrors: Vec::new(), hash: None, session: None })
+    let (target, chain) = (Target::Outside(address), call.workload.calls.chain("", None).cloned());
+    Ok(Plan { snapshot, target, rule: None, share: 0, mirrors: Vec::new(), hash: None, session: None, chain })
 }
 
 async fn resolve(host: &str, port: u16) -> Result<SocketAddr, String> {

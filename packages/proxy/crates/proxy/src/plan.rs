@@ -7,7 +7,8 @@ use plait_decide::{
     balance::{self, Wanted},
 };
 use plait_model::{
-    Backend, CallTraffic, ConnectionLimit, Endpoint, Filters, Gate, Mirror, Protocol, Reason, Rule, SessionAffinity, Snapshot, Workload,
+    Backend, CallTraffic, Chain, ConnectionLimit, Endpoint, Filters, Gate, Mirror, Protocol, Reason, Rule, SessionAffinity, Snapshot,
+    Workload,
 };
 
 use crate::{hop::Hop, reject::Reject};
@@ -33,6 +34,8 @@ pub(crate) struct Plan {
     pub(crate) hash: Option<u64>,
     /// The index of the endpoint of the caller's session.
     pub(crate) session: Option<usize>,
+    /// The plugins that it passes.
+    pub(crate) chain: Option<Arc<Chain>>,
 }
 
 /// Where to.

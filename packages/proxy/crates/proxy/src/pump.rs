@@ -92,11 +92,16 @@ impl<'c> Meter<'c> {
         Self { bytes: Cell::new(0), starved: Cell::new(false), flow, onlooker }
     }
 
-    fn add(&self, bytes: usize) {
+    pub(crate) fn add(&self, bytes: usize) {
         self.bytes.set(self.bytes.get() + bytes as u64);
         if let Some(onlooker) = self.onlooker {
             onlooker.moved(self.flow, bytes as u64);
         }
+    }
+
+    /// Whether the source is waited for now.
+    pub(crate) fn starves(&self, starved: bool) {
+        self.starved.set(starved);
     }
 
     /// Whether nothing is there to be moved: the source is waited for, not the sink.

@@ -10,6 +10,9 @@ pub(crate) const REASON_HEADER: &str = "plait-reason";
 /// Carries a reject between proxies.
 pub(crate) const REJECT_HEADER: &str = "plait-reject";
 
+/// What a plugin says to a caller is cut there: it travels in a header field.
+const LONGEST_SAID: usize = 512;
+
 /// How an answer of the mesh is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Form {
@@ -50,12 +53,28 @@ pub(crate) struct Reject {
     pub(crate) delivered: bool,
     /// What to type to find out more; empty = nothing.
     pub(crate) hint: String,
+    /// The status that a plugin refused with; `None` = that of the reason.
+    pub(crate) status: Option<u16>,
 }
 
 impl Reject {
     /// A reject of which nothing was delivered.
     pub(crate) fn new(reason: Reason, generation: u64) -> Self {
-        Self { reason, object: None, detail: String::new(), identity: None, generation, delivered: false, hint: String::new() }
+        Self {
+            reason,
+            object: None,
+            detail: String::new(),
+            identity: None,
+            generation,
+            delivered: false,
+            hint: String::new(),
+            status: None,
+        }
+    }
+
+    /// The status that callers get.
+    pub(crate) fn status(&self) -> u16 {
+        self.status.unwrap_or(self.reason.status())
     }
 
     /// The answer for an application, as text or as JSON. A stranger without identity gets status and code, not the names.
@@ -64,7 +83,7 @@ impl Reject {
             Form::Text => ("text/plain", self.text(known_caller)),
             Form::Json => ("application/json", self.json(known_caller)),
         };
-        let mut head = ResponseHead { status: self.reason.status(), ..ResponseHead::default() };
+        let mut head = ResponseHead { status: self.status(), ..ResponseHead::default() };
         head.headers.append(REASON_HEADER, self.reason.as_str().as_bytes());
         head.headers.append("content-type", kind.as_bytes());
         if let Some(seconds) = self.reason.retry_after_seconds() {
@@ -78,16 +97,32 @@ impl Reject {
         let mut head = ResponseHead { status: 200, ..ResponseHead::default() };
         head.headers.append("content-type", b"application/grpc");
         head.headers.append(REASON_HEADER, self.reason.as_str().as_bytes());
-        head.headers.append("grpc-status", self.reason.grpc_status().to_string().as_bytes());
+        head.headers.append("grpc-status", self.grpc_status().to_string().as_bytes());
         head.headers.append("grpc-message", percent_encoded(self.text(known_caller).trim_end()).as_bytes());
         head
     }
 
-    /// The value of `plait-reject`.
+    fn grpc_status(&self) -> u8 {
+        match self.status {
+            Some(400) => 3,        // INVALID_ARGUMENT
+            Some(401) => 16,       // UNAUTHENTICATED
+            Some(404) => 5,        // NOT_FOUND
+            Some(429) => 8,        // RESOURCE_EXHAUSTED
+            Some(502..=504) => 14, // UNAVAILABLE
+            Some(_) | None => self.reason.grpc_status(),
+        }
+    }
+
+    /// The value of `plait-reject`. What a plugin says to the caller travels with it, since no other proxy knows it.
     pub(crate) fn to_header(&self) -> String {
         let object = self.object.as_ref().map(|o| format!("{}/{}/{}", o.kind, o.namespace, o.name)).unwrap_or_default();
         let delivered = if self.delivered { "yes" } else { "no" };
-        format!("{}; object={object}; generation={}; delivered={delivered}", self.reason.as_str(), self.generation)
+        let mut text = format!("{}; object={object}; generation={}; delivered={delivered}", self.reason.as_str(), self.generation);
+        if let Some(status) = self.status {
+            let said: String = self.detail.chars().take(LONGEST_SAID).collect();
+            text.push_str(&format!("; status={status}; detail={}", percent_encoded(&said).replace(';', "%3B")));
+        }
+        text
     }
 
     /// Reads what another proxy wrote; `None` when it is malformed. A missing `delivered` counts as yes: trying again must be safe.
@@ -103,6 +138,8 @@ impl Reject {
                 }
                 ("generation", number) => reject.generation = number.parse().ok()?,
                 ("delivered", answer) => reject.delivered = answer != "no",
+                ("status", number) => reject.status = number.parse().ok().filter(|status| (200..=599).contains(status)),
+                ("detail", said) => reject.detail = percent_decoded(said),
                 _ => {}
             }
         }
@@ -145,6 +182,23 @@ impl Reject {
         text.push_str(&format!("\nGeneration {}\n", self.generation));
         text
     }
+}
+
+/// What `percent_encoded` made; what is no text of it is left out.
+fn percent_decoded(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            out.push(byte);
+            continue;
+        }
+        let mut digit = || bytes.next().and_then(|byte| char::from(byte).to_digit(16));
+        if let (Some(high), Some(low)) = (digit(), digit()) {
+            out.push((high << 4 | low) as u8);
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 /// As gRPC wants `grpc-message`: printable ASCII but for '%', everything else by its bytes.

@@ -10,6 +10,7 @@ use crate::{
     attempt,
     call::{Call, Wish},
     failed::Fault,
+    filters::{self, Instead},
     inbound, mirror,
     onlooker::Onlooker,
     outbound::{self, Decided},
@@ -35,6 +36,9 @@ pub(crate) async fn serve(call: &mut Call, record: &mut Record) {
         worker.tick();
     }
     outcome.ends(worker.recent());
+    if let Some(passing) = call.passing.take() {
+        passing.over(call, &outcome);
+    }
 }
 
 /// Where the request goes; `None` when the route has answered it.
@@ -56,7 +60,15 @@ async fn run(call: &mut Call, plan: &Plan, outcome: &mut Outcome<'_>) -> Result<
         let counted = telemetry.connection(call.direction, Protocol::Tcp, &outcome.source, &outcome.destination, outcome.tls);
         Rc::new(Onlooker::new(counted, first_word))
     });
-    let ended = attempt::run(call, plan, outcome).await;
+    // Boxed: most calls pass no plugins, and every one would carry room for it.
+    let entered = match &plan.chain {
+        Some(chain) => Box::pin(filters::enter(call, plan, chain, outcome)).await,
+        None => Ok(()),
+    };
+    let ended = match entered {
+        Ok(()) => attempt::run(call, plan, outcome).await,
+        Err(fault) => Err(fault),
+    };
     call.onlooker = None;
     mirror::send(call, plan);
     ended
@@ -106,22 +118,35 @@ fn trace(call: &mut Call, outcome: &mut Outcome<'_>) {
 async fn conclude(call: &mut Call, fault: Fault, outcome: &mut Outcome<'_>) {
     match fault {
         Fault::Caller => call.answer.abort(),
+        Fault::Instead(Instead::Reply(reply)) => {
+            outcome.status = reply.head.status;
+            if !call.body.is_over() || call.worker.shared.drain.has_begun() {
+                call.answer.close();
+            }
+            if call.answer.whole(&reply.head, reply.body).await.is_err() {
+                call.answer.abort();
+            }
+        }
+        Fault::Instead(Instead::Reject(reject)) => reject_whole(call, *reject, outcome).await,
         Fault::Truncated(reject) if !call.answer.take_back() => {
             outcome.rejected(reject.reason, reject.object);
             outcome.status = call.response.status;
             call.answer.abort();
         }
-        Fault::Reject(reject) | Fault::Truncated(reject) => {
-            let reject = addressed(*reject, call);
-            outcome.rejected(reject.reason, reject.object.clone());
-            let known = call.direction == Direction::Outbound || call.peer.identity.is_some();
-            if !call.body.is_over() || call.worker.shared.drain.has_begun() {
-                call.answer.close();
-            }
-            if call.answer.reject(&reject, known, Form::accepted(&call.head.headers)).await.is_err() {
-                call.answer.abort();
-            }
-        }
+        Fault::Reject(reject) | Fault::Truncated(reject) => reject_whole(call, *reject, outcome).await,
+    }
+}
+
+async fn reject_whole(call: &mut Call, reject: Reject, outcome: &mut Outcome<'_>) {
+    let reject = addressed(reject, call);
+    outcome.rejected(reject.reason, reject.object.clone());
+    outcome.status = reject.status();
+    let known = call.direction == Direction::Outbound || call.peer.identity.is_some();
+    if !call.body.is_over() || call.worker.shared.drain.has_begun() {
+        call.answer.close();
+    }
+    if call.answer.reject(&reject, known, Form::accepted(&call.head.headers)).await.is_err() {
+        call.answer.abort();
     }
 }
 

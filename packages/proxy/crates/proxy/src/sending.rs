@@ -4,10 +4,13 @@ use std::{cell::Cell, pin::Pin, time::Duration};
 
 use bytes::Bytes;
 use plait_http1::Framing;
+use plait_model::RequestHead;
+use plait_plugins::Phase;
 use tokio::sync::Notify;
 
 use crate::{
     call::Wish,
+    filters::{self, Instead, Moved, Passing},
     onlooker::{Flow, Onlooker},
     pump::{Kept, Meter, Stuck, pump},
     sink::Sink,
@@ -32,6 +35,8 @@ pub(crate) enum Sent {
     Slow,
     /// The caller left while it waited.
     Gone,
+    /// A plugin ended it.
+    Ended(Instead),
 }
 
 /// How far both halves came; read also when either was cancelled.
@@ -61,7 +66,7 @@ pub(crate) struct Up<'f, F> {
 pub(crate) async fn send(
     body: &mut Source,
     sink: &mut Sink,
-    (kept, again): (&Kept, Option<Bytes>),
+    (kept, again, looked_at): (&Kept, Option<Bytes>, Option<(&Passing, &RequestHead)>),
     progress: &Progress<'_>,
     wish: &Wish,
 ) -> Sent {
@@ -78,12 +83,13 @@ pub(crate) async fn send(
     let crawls = crawls(wish, &progress.sent);
     let pumped = tokio::select! {
         biased;
-        pumped = pump(body, sink, Some(kept), &progress.sent) => pumped,
+        pumped = moved(body, sink, (kept, looked_at), progress, wish) => pumped,
         () = crawls => return Sent::Slow,
     };
     match pumped {
-        Err(Stuck::Source(error)) => return Sent::Broken(error),
-        Err(Stuck::Sink(error)) => return Sent::Refused(error),
+        Err(Moved::Stuck(Stuck::Source(error))) => return Sent::Broken(error),
+        Err(Moved::Stuck(Stuck::Sink(error))) => return Sent::Refused(error),
+        Err(Moved::Ended(instead)) => return Sent::Ended(instead),
         Ok(()) => progress.whole.set(true),
     }
     match body.input().filter(|_| matches!(wish, Wish::Answer { .. })) {
@@ -92,6 +98,22 @@ pub(crate) async fn send(
             input.gone().await;
             Sent::Gone
         }
+    }
+}
+
+/// Moves the body, by the plugins that look at it.
+async fn moved(
+    body: &mut Source,
+    sink: &mut Sink,
+    (kept, looked_at): (&Kept, Option<(&Passing, &RequestHead)>),
+    progress: &Progress<'_>,
+    wish: &Wish,
+) -> Result<(), Moved> {
+    match looked_at {
+        Some((passing, head)) if matches!(wish, Wish::Answer { .. }) && passing.streams_up() => {
+            Box::pin(filters::pump((passing, Phase::RequestBody, head), body, sink, Some(kept), &progress.sent)).await
+        }
+        _ => pump(body, sink, Some(kept), &progress.sent).await.map_err(Moved::Stuck),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant, SystemTime},
@@ -11,6 +11,7 @@ use std::{
 
 use plait_identity::Identities;
 use plait_model::{Map, World};
+use plait_plugins::Host;
 use plait_telemetry::Telemetry;
 use serde::Serialize;
 use std::sync::Mutex;
@@ -35,6 +36,8 @@ pub struct Shared {
     pub connections: Connections,
     /// What was heard where no protocol is declared.
     pub undeclared: Undeclared,
+    /// Who runs plugins.
+    plugins: OnceLock<Host>,
     /// Active health checks.
     pub(crate) checks: Checks,
     /// Told when somebody waits for the place of a connection that another worker may keep idle.
@@ -66,11 +69,23 @@ impl Shared {
             listening: watch::Sender::default(),
             connections: Connections::default(),
             undeclared: Undeclared::default(),
+            plugins: OnceLock::new(),
             checks: Checks::default(),
             short: watch::Sender::default(),
             admitted: AtomicUsize::new(0),
             began: Instant::now(),
         })
+    }
+
+    /// Plugins are run by `host`; to be said before the workers start. Without, calls get what onLoadFailure says.
+    pub fn run_plugins(&self, host: Host) {
+        // Who was said first stays: workers may know it already.
+        let _ = self.plugins.set(host);
+    }
+
+    /// Who runs plugins.
+    pub fn plugins(&self) -> Option<&Host> {
+        self.plugins.get()
     }
 
     /// Time since the proxy began: the clock of everything that decides, the same for all workers, since they share what is learnt.

@@ -50,7 +50,9 @@ pub(crate) async fn decide(
     outcome.backend.set(&rule.backends[share].backend);
     let backend = backend(&rule, share, &snapshot)?;
     let hash = hash::of_request(&backend, &call.head, &call.peer);
-    Ok(Plan { snapshot, target: Target::Backend(backend), rule: Some(rule), share, mirrors: Vec::new(), hash, session: None })
+    let chain = call.workload.calls.chain(destination.key.as_str(), Some(&rule)).cloned();
+    let target = Target::Backend(backend);
+    Ok(Plan { snapshot, target, rule: Some(rule), share, mirrors: Vec::new(), hash, session: None, chain })
 }
 
 fn to_the_service(call: &Call, snapshot: Arc<Snapshot>, destination: &Destination, port: u16) -> Result<Plan, Fault> {
@@ -59,7 +61,8 @@ fn to_the_service(call: &Call, snapshot: Arc<Snapshot>, destination: &Destinatio
         return Err(no_port(destination, port, snapshot.generation).into());
     };
     let hash = hash::of_request(&backend, &call.head, &call.peer);
-    Ok(Plan { snapshot, target: Target::Backend(backend), rule: None, share: 0, mirrors: Vec::new(), hash, session: None })
+    let chain = call.workload.calls.chain(destination.key.as_str(), None).cloned();
+    Ok(Plan { snapshot, target: Target::Backend(backend), rule: None, share: 0, mirrors: Vec::new(), hash, session: None, chain })
 }
 
 /// The server that the client of TLS asks for; or why there is none. Nothing that came is taken.

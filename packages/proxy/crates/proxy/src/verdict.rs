@@ -10,7 +10,8 @@ pub(crate) fn of(ended: &Result<(), Stop>, wish: &Wish, response: &ResponseHead)
     let reason = match ended {
         Ok(()) if *wish == Wish::Tunnel => return Some(true),
         Ok(()) | Err(Stop::Again(_)) => return Some(!is_failure(response)),
-        Err(Stop::Over(Fault::Caller)) => return None,
+        // No fault of the endpoint's: a plugin beside us ended it.
+        Err(Stop::Over(Fault::Caller | Fault::Instead(_))) => return None,
         Err(Stop::Failed(failed)) if failed.stale => return None,
         Err(Stop::Failed(failed)) => failed.reject.reason,
         Err(Stop::Over(Fault::Reject(reject) | Fault::Truncated(reject))) => reject.reason,
@@ -34,6 +35,10 @@ pub(crate) fn blames_the_endpoint(reason: Reason) -> bool {
         | Reason::RequestTimeout
         | Reason::AttemptTimeout
         | Reason::Overloaded
+        // Those beside the endpoint: what ours say never comes here.
+        | Reason::PluginTimeout
+        | Reason::PluginUnavailable
+        | Reason::PluginQueueFull
         | Reason::Internal => true,
         Reason::BadRequest
         | Reason::HeadTooLarge
@@ -44,6 +49,9 @@ pub(crate) fn blames_the_endpoint(reason: Reason) -> bool {
         | Reason::NoReadyEndpoint
         | Reason::UpstreamClosing
         | Reason::PolicyDenied
+        | Reason::PluginDenied
+        | Reason::PluginError
+        | Reason::BodyTooLarge
         | Reason::Unauthenticated
         | Reason::EgressDenied
         | Reason::DiscoveryUnavailable

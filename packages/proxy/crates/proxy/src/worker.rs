@@ -1,7 +1,7 @@
 //! One worker: a thread with its own sockets, pools and connections to other proxies. Nothing of it is shared with another worker.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
@@ -14,7 +14,7 @@ use plait_decide::retry::Budget;
 use plait_model::{Destination, Map, Seen, Snapshot, Workload};
 use tokio::sync::{Notify, watch};
 
-use crate::{Shared, desk::Desk, health, http2::Taken, listener, multiplex::Connections, pool::Pool, windows::Streams};
+use crate::{Shared, desk::Desk, filters::Runner, health, http2::Taken, listener, multiplex::Connections, pool::Pool, windows::Streams};
 
 /// Idle connections are looked through this often.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -27,6 +27,8 @@ pub(crate) struct Worker {
     pub(crate) connections: Connections,
     /// Tasks that wait for a stream.
     pub(crate) streams: Desk<Taken>,
+    /// Those who run plugins, once a call passed one.
+    pub(crate) runner: OnceCell<Option<Runner>>,
     /// Streams of HTTP/2 on which requests came in.
     pub(crate) incoming: Streams,
     budgets: RefCell<Map<Arc<str>, Rc<Retrying>>>,
@@ -84,6 +86,7 @@ impl Worker {
             pool: Pool::default(),
             connections: Connections::default(),
             streams: Desk::default(),
+            runner: OnceCell::new(),
             incoming: Streams::default(),
             budgets: RefCell::default(),
             trust: shared.identities.changes(),

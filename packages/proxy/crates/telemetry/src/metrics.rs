@@ -84,6 +84,18 @@ metrics! {
         "Calls that a policy, or the defaultPolicy of the Mesh, denied; counted beside the destination."
     DRY_RUNS "plait_policy_dry_run_total" Counter ["policy" "workload" "verdict"]
         "Calls that a policy in dry run would have denied."
+    PLUGIN_CALLS "plait_plugin_calls_total" Counter ["plugin" "phase"]
+        "Calls that a plugin was asked about."
+    PLUGIN_VERDICTS "plait_plugin_verdicts_total" Counter ["plugin" "phase"]
+        "Calls that a plugin answered or refused itself."
+    PLUGIN_BYPASSES "plait_plugin_bypasses_total" Counter ["plugin" "phase"]
+        "Calls that went on without a plugin that failed, its policy being Open."
+    PLUGIN_FAILURES "plait_plugin_failures_total" Counter ["plugin" "phase" "cause"]
+        "Calls that a plugin failed at, by what happened."
+    PLUGIN_DURATION "plait_plugin_duration_seconds" Histogram ["plugin" "phase"]
+        "Time from asking the plugins of a call to their answer."
+    PLUGIN_BREAKER "plait_plugin_breaker_open" Gauge ["plugin"]
+        "1 while a plugin is left out because it failed too often."
     GENERATION "plait_generation" Gauge []
         "Generation of the configuration in force; 0 = none."
     CERTIFICATES "plait_certificate_expiry_timestamp_seconds" Gauge ["workload"]

@@ -12,6 +12,9 @@ use plait_model::{ObjectRef, Reason, SpiffeId};
 
 use crate::{requests::RecentSeries, trace::TraceContext};
 
+/// Bytes that labels of one request may have together.
+const LABELS: usize = 1024;
+
 /// Which side of the mesh saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Direction {
@@ -128,6 +131,8 @@ pub struct Record {
     pub policy: Option<Arc<ObjectRef>>,
     /// Policies in dry run that would have denied it; written by `would_be_denied`.
     pub dry_run: String,
+    /// What plugins say of it, "name=value" joined by commas; written by `label`.
+    pub labels: String,
     /// Generation of the snapshot that decided.
     pub generation: u64,
     /// Endpoints tried; 0 = none.
@@ -165,6 +170,7 @@ impl Record {
             object: None,
             policy: None,
             dry_run: String::new(),
+            labels: String::new(),
             generation: 0,
             attempts: 0,
             sent_bytes: 0,
@@ -193,12 +199,20 @@ impl Record {
         let _ = write!(self.dry_run, "{comma}{by}");
     }
 
+    /// A plugin says something of it; where that would make the line of the log long, the rest is left out.
+    pub fn label(&mut self, name: &str, value: &str) {
+        if self.labels.len() + name.len() + value.len() <= LABELS {
+            let comma = if self.labels.is_empty() { "" } else { "," };
+            let _ = write!(self.labels, "{comma}{name}={value}");
+        }
+    }
+
     /// Forgets the request, keeps the connection and the storage.
     pub(crate) fn reset(&mut self) {
         for name in [&mut self.destination, &mut self.route, &mut self.backend, &mut self.endpoint] {
             name.reset();
         }
-        for text in [&mut self.authority, &mut self.path, &mut self.dry_run] {
+        for text in [&mut self.authority, &mut self.path, &mut self.dry_run, &mut self.labels] {
             text.clear();
         }
         self.method = Method::GET;

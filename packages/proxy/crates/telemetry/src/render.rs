@@ -48,6 +48,7 @@ pub(crate) fn page(telemetry: &Telemetry) -> String {
     let mut dry_runs = telemetry.dry_runs.all();
     dry_runs.sort();
     page.counters(&metrics::DRY_RUNS, dry_runs.iter().map(|(labels, count)| (&**labels, *count)));
+    telemetry.plugins.render(&mut page);
     process(&mut page, telemetry);
     page.text
 }
@@ -135,17 +136,17 @@ fn in_order<S>(mut series: Vec<Arc<Series<S>>>) -> Vec<Arc<Series<S>>> {
 }
 
 #[derive(Default)]
-struct Page {
+pub(crate) struct Page {
     text: String,
 }
 
 impl Page {
     /// The lines before the samples of a metric.
-    fn begin(&mut self, metric: &Metric) {
+    pub(crate) fn begin(&mut self, metric: &Metric) {
         let _ = writeln!(self.text, "# HELP {0} {1}\n# TYPE {0} {2}", metric.name, metric.help, metric.kind.as_str()); // a String takes all
     }
 
-    fn sample(&mut self, name: &str, labels: &str, more: Option<(&str, &str)>, value: impl Display) {
+    pub(crate) fn sample(&mut self, name: &str, labels: &str, more: Option<(&str, &str)>, value: impl Display) {
         self.text.push_str(name);
         if !labels.is_empty() || more.is_some() {
             let comma = if labels.is_empty() || more.is_none() { "" } else { "," };
@@ -169,7 +170,7 @@ impl Page {
     }
 
     /// A whole metric; what never happened is left out.
-    fn counters<'a>(&mut self, metric: &Metric, counts: impl Iterator<Item = (&'a str, u64)>) {
+    pub(crate) fn counters<'a>(&mut self, metric: &Metric, counts: impl Iterator<Item = (&'a str, u64)>) {
         self.begin(metric);
         for (labels, count) in counts.filter(|(_, count)| *count > 0) {
             self.sample(metric.name, labels, None, count);

@@ -20,6 +20,7 @@ use crate::{
     denials::Denials,
     dry_run::DryRuns,
     log::AccessLog,
+    plugins::{PluginFigures, Plugins},
     render,
     requests::Requests,
 };
@@ -46,6 +47,7 @@ pub struct Telemetry {
     pub(crate) sessions: Backends,
     pub(crate) cross_zone: Backends,
     pub(crate) dry_runs: DryRuns,
+    pub(crate) plugins: Plugins,
     pub(crate) in_flight: [Gauge; 2],
     pub(crate) panics: AtomicU64,
     pub(crate) generation: AtomicU64,
@@ -79,6 +81,7 @@ impl Telemetry {
             sessions: Backends::new(),
             cross_zone: Backends::new(),
             dry_runs: DryRuns::default(),
+            plugins: Plugins::default(),
             in_flight: Default::default(),
             panics: AtomicU64::new(0),
             generation: AtomicU64::new(0),
@@ -159,6 +162,11 @@ impl Telemetry {
     /// A request was mirrored to `backend`, "namespace/service:port".
     pub fn mirrored(&self, backend: &Arc<str>, outcome: Mirrored) {
         self.mirrors.series(&MirrorLabels { backend: backend.clone(), outcome }).counters.fetch_add(1, Relaxed);
+    }
+
+    /// How the figures of plugins are read, and whether each is left out.
+    pub fn set_plugins(&self, read: impl Fn() -> (Vec<PluginFigures>, Vec<(String, bool)>) + Send + Sync + 'static) {
+        self.plugins.set(Box::new(read));
     }
 
     /// The task of a connection panicked.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use plait_model::ObjectRef;
-use plait_telemetry::{Checked, Cut, Direction, METRICS, Mirrored, Outcome, Protocol, Record, Telemetry};
+use plait_telemetry::{Checked, Cut, Direction, METRICS, Mirrored, Outcome, PluginFigures, Protocol, Record, Telemetry};
 use proptest::prelude::*;
 use support::Page;
 
@@ -50,10 +50,31 @@ fn what_the_application_sets_is_shown() {
     telemetry.set_health(&"shop/reviews:80".into(), 2, true);
     telemetry.met_closing(&"shop/reviews".into());
     telemetry.cut(Direction::Inbound, Cut::SlowHead);
+    telemetry.set_plugins(|| {
+        let figures = PluginFigures {
+            plugin: "shop/p".into(),
+            phase: "request",
+            calls: 5,
+            verdicts: 1,
+            bypasses: 2,
+            failures: vec![("timeout", 3), ("crash", 0)],
+            buckets: vec![(Some(0.001), 4), (None, 5)],
+            sum: 0.25,
+        };
+        (vec![figures], vec![("shop/p".into(), true)])
+    });
     let page = Page::parse(&telemetry.render());
     for (series, value) in [
         ("plait_generation", 42.0),
         (r#"plait_certificate_expiry_timestamp_seconds{workload="shop/web"}"#, 1_700_000_000.0),
+        (r#"plait_plugin_calls_total{plugin="shop/p",phase="request"}"#, 5.0),
+        (r#"plait_plugin_verdicts_total{plugin="shop/p",phase="request"}"#, 1.0),
+        (r#"plait_plugin_bypasses_total{plugin="shop/p",phase="request"}"#, 2.0),
+        (r#"plait_plugin_failures_total{plugin="shop/p",phase="request",cause="timeout"}"#, 3.0),
+        (r#"plait_plugin_duration_seconds_bucket{plugin="shop/p",phase="request",le="0.001"}"#, 4.0),
+        (r#"plait_plugin_duration_seconds_count{plugin="shop/p",phase="request"}"#, 5.0),
+        (r#"plait_plugin_duration_seconds_sum{plugin="shop/p",phase="request"}"#, 0.25),
+        (r#"plait_plugin_breaker_open{plugin="shop/p"}"#, 1.0),
         ("plait_panics_total", 1.0),
         (r#"plait_policy_dry_run_total{policy="shop/readers",workload="shop/web",verdict="denied"}"#, 2.0),
         (r#"plait_retries_total{destination="shop/reviews"}"#, 1.0),

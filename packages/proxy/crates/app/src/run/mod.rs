@@ -8,6 +8,7 @@ mod fixed;
 mod follow;
 mod joined;
 mod kept;
+mod plugins;
 mod probe;
 mod process;
 mod ready;
@@ -93,6 +94,7 @@ pub(crate) fn run(command: Run) -> Result<ExitCode, RunError> {
             World::Fixed { resources, identity_dir } => fixed::start(&admin, &resources, &identity_dir, door)?,
             World::Joined(joining) => joined::start(&admin, joining, door)?,
         };
+        plugins::start(&shared, settings.plugins);
         process::serve(shared, workers).await
     });
     // An end waits for nobody: a name that is being looked up could take half a minute.

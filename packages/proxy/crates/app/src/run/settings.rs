@@ -8,7 +8,7 @@ use std::{
 use plait_identity::{Home, JoinToken};
 use serde::Deserialize;
 
-use super::{RunError, probe::Probes};
+use super::{RunError, plugins, probe::Probes};
 
 /// Options as they come. In a file they are the keys of a TOML document: `token-file = "/run/plait/token"`.
 #[derive(Debug, Default, clap::Args, Deserialize)]
@@ -52,6 +52,12 @@ pub(crate) struct Options {
     /// With --metrics-port: the probes of the application by their path, JSON, as injection writes them
     #[arg(long, value_name = "JSON", env = "PLAIT_PROBES")]
     probes: Option<String>,
+    /// A Python interpreter that has plait-sdk and the packages of Plugins; without it the proxy runs no plugins
+    #[arg(long, value_name = "FILE")]
+    python: Option<PathBuf>,
+    /// A folder of wheels, for Plugins that name a digest
+    #[arg(long, value_name = "DIR")]
+    plugins: Option<PathBuf>,
     /// Threads that serve: one in a sidecar, as many as cores in a gateway [default: 1]
     #[arg(long)]
     workers: Option<u16>,
@@ -68,6 +74,8 @@ pub(crate) struct Settings {
     pub(crate) door: Option<Door>,
     /// Where the world comes from.
     pub(crate) world: World,
+    /// What plugins are run with.
+    pub(crate) plugins: plugins::Settings,
 }
 
 /// The admin port of a pod.
@@ -119,6 +127,18 @@ impl SettingError {
     }
 }
 
+/// Plugins keep what they need beside what outlives the process, or, where nothing does, in a folder for its time.
+fn run_with(python: Option<PathBuf>, wheels: Option<PathBuf>, world: &World) -> Result<plugins::Settings, SettingError> {
+    if python.is_none() && wheels.is_some() {
+        return SettingError::new("plugins", "is for python: without an interpreter no plugin is run");
+    }
+    let folder = match world {
+        World::Joined(joining) => joining.state.join("plugins"),
+        World::Fixed { .. } => std::env::temp_dir().join(format!("plait-plugins-{}", std::process::id())),
+    };
+    Ok(plugins::Settings { python, wheels, folder })
+}
+
 /// More threads than this are a slip of the finger.
 const MOST_WORKERS: u16 = 256;
 
@@ -145,6 +165,8 @@ impl Options {
             metrics_port,
             probes,
             workers,
+            python,
+            plugins,
         } = self;
         let refuse = SettingError::new;
         let door = door(metrics_port, probes.as_deref(), reached_at)?;
@@ -180,7 +202,9 @@ impl Options {
         };
         let Some(admin) = admin else { return refuse("admin", "is missing: the path of the Unix socket to ask this proxy on") };
         match workers.unwrap_or(1) {
-            workers @ 1..=MOST_WORKERS => Ok(Settings { admin, workers: workers.into(), door, world }),
+            workers @ 1..=MOST_WORKERS => {
+                Ok(Settings { admin, workers: workers.into(), plugins: run_with(python, plugins, &world)?, door, world })
+            }
             _ => refuse("workers", "must be from 1 to 256"),
         }
     }
@@ -234,15 +258,14 @@ mod tests {
 
     #[test]
     fn a_file_says_what_the_options_say() {
-        let text = "join = 'cp:15012'\ntoken-file = '/t'\nstate = '/s'\naddress = '10.0.0.7'\nadmin = '/a'\nworkers = 4";
+        let text = "join = 'cp:15012'\ntoken-file = '/t'\nstate = '/s'\naddress = '10.0.0.7'\nadmin = '/a'\nworkers = 4\npython = '/py'\nplugins = '/w'";
         let reached_at = Some([10, 0, 0, 7].into());
         let joining = Joining { address: "cp:15012".into(), token_file: Some("/t".into()), home: None, state: "/s".into(), reached_at };
-        assert_eq!(parse(text), Ok(Settings { admin: "/a".into(), workers: 4, door: None, world: World::Joined(joining) }));
+        let plugins = plugins::Settings { python: Some("/py".into()), wheels: Some("/w".into()), folder: "/s/plugins".into() };
+        assert_eq!(parse(text), Ok(Settings { admin: "/a".into(), workers: 4, door: None, world: World::Joined(joining), plugins }));
         let fixed = World::Fixed { resources: "/r".into(), identity_dir: "/i".into() };
-        assert_eq!(
-            parse("resources = '/r'\nidentity-dir = '/i'\nadmin = '/a'"),
-            Ok(Settings { admin: "/a".into(), workers: 1, door: None, world: fixed })
-        );
+        let found = parse("resources = '/r'\nidentity-dir = '/i'\nadmin = '/a'").unwrap();
+        assert_eq!((found.workers, found.world, found.plugins.python), (1, fixed, None));
     }
 
     #[test]
@@ -256,6 +279,7 @@ mod tests {
             ("join = 'cp:1'\nstate = '/s'", "admin: is missing"),
             ("join = 'cp:1'\nstate = '/s'\nadmin = '/a'\nworkers = 0", "workers: must be"),
             ("join = 'cp:1'\nstate = '/s'\nadmin = '/a'\nworkers = -1", "workers"),
+            ("join = 'cp:1'\nstate = '/s'\nadmin = '/a'\nplugins = '/w'", "plugins: is for python"),
             ("join = 'cp:1'\nresources = '/r'", "resources: and join exclude"),
             ("join = 'cp:1'\nidentity-dir = '/i'", "identity-dir: is for resources"),
             ("resources = '/r'", "identity-dir: is needed"),

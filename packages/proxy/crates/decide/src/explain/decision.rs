@@ -26,6 +26,8 @@ pub struct Decision {
     pub endpoints: Vec<Place>,
     /// Timeouts and retries.
     pub limits: Option<Limits>,
+    /// The Plugins that it passes, in running order; those of the destination where its workload is held.
+    pub plugins: Vec<Passed>,
     /// The verdict at the destination; `None` where its policy is not held.
     pub policy: Option<Verdict>,
     /// What the mesh itself would answer; `None` = the application answers.
@@ -158,6 +160,17 @@ pub struct Limits {
     pub retry_codes: Vec<u16>,
     /// Which objects set what.
     pub origins: Vec<Origin>,
+}
+
+/// A Plugin that the request passes.
+#[derive(Debug, Clone, Serialize, PartialEq)]
+pub struct Passed {
+    /// The Plugin.
+    pub object: ObjectRef,
+    /// Beside whom it runs: "outbound" beside the caller, "inbound" beside the destination.
+    pub direction: &'static str,
+    /// Why it refuses every call; `None` = it can be run.
+    pub broken: Option<String>,
 }
 
 /// What the policies at the destination say.

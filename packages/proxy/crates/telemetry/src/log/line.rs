@@ -34,6 +34,7 @@ pub(super) fn write(out: &mut Vec<u8>, record: &Record, took: Duration, now: Sys
     line.object("object", record.object.as_ref());
     line.object("policy", record.policy.as_deref());
     line.text("dry_run", &record.dry_run);
+    line.text("labels", &record.labels);
     line.number("attempts", u64::from(record.attempts), true);
     line.milliseconds("duration_ms", took);
     line.number("sent_bytes", record.sent_bytes, true);

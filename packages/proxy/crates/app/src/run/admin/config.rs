@@ -2,11 +2,14 @@
 
 use std::{
     net::SocketAddr,
+    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use axum::{Json, extract::State};
 use plait_identity::Leaf;
+use plait_model::{PluginReport, PluginStage};
+use plait_plugins::BreakerState;
 use plait_proxy_core::Heard;
 use serde::Serialize;
 
@@ -24,6 +27,20 @@ pub(super) struct Config {
     listening: Vec<SocketAddr>,
     /// Where nobody declared what is spoken, what was heard last.
     undeclared: Vec<Heard>,
+    /// What became of the Plugins that calls here pass.
+    plugins: Vec<PluginState>,
+}
+
+#[derive(Debug, Serialize)]
+struct PluginState {
+    name: String,
+    /// "loading", "live" or "failed".
+    state: &'static str,
+    /// What its code said last, when it failed.
+    reason: Option<String>,
+    earlier_serves: bool,
+    /// It is left out because it failed too often.
+    breaker_open: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -54,7 +71,30 @@ pub(super) async fn config(State(asked): State<Readiness>) -> Json<Config> {
     destinations.sort();
     let listening = asked.shared.listening.borrow().open.clone();
     let undeclared = asked.shared.undeclared.list();
-    Json(Config { generation: snapshot.generation, source: asked.status.source(), workloads, destinations, listening, undeclared })
+    Json(Config {
+        generation: snapshot.generation,
+        source: asked.status.source(),
+        workloads,
+        destinations,
+        listening,
+        undeclared,
+        plugins: plugins(&asked),
+    })
+}
+
+fn plugins(asked: &Readiness) -> Vec<PluginState> {
+    let counters = asked.shared.plugins().map(|host| host.counters());
+    let open = |name: &Arc<str>| counters.as_ref().is_some_and(|counters| counters.plugin(name).breaker() == BreakerState::Open);
+    let reports = asked.shared.world.reports();
+    let state = |PluginReport { name, revision: _, stage, earlier_serves }: &PluginReport| {
+        let (state, reason) = match stage {
+            PluginStage::Loading => ("loading", None),
+            PluginStage::Live => ("live", None),
+            PluginStage::Failed(reason) => ("failed", Some(reason.to_string())),
+        };
+        PluginState { name: name.to_string(), state, reason, earlier_serves: *earlier_serves, breaker_open: open(name) }
+    };
+    reports.borrow().iter().map(state).collect()
 }
 
 fn certificate(leaf: &Leaf) -> Certificate {
