@@ -60,7 +60,11 @@ impl Asking {
             let end = match submitted {
                 Ok(waiter) => waiter.await,
                 Err(NotTaken::Gone) => End::NotStarted,
-                Err(NotTaken::Full) => match self.failed(None, Cause::Overload, "too much waits for its worker") {
+                Err(NotTaken::Full) if self.has_room().await => {
+                    submitted = self.submit();
+                    continue;
+                }
+                Err(NotTaken::Full | NotTaken::TooMuch) => match self.failed(None, Cause::Overload, "too much waits for its worker") {
                     Some(verdict) => return verdict,
                     None => End::NotStarted,
                 },
@@ -80,6 +84,13 @@ impl Asking {
             }
             submitted = self.submit();
         }
+    }
+
+    /// Waits for room in the ring, until the call's time is over: bodies are longer than a ring when there are many.
+    async fn has_room(&self) -> bool {
+        let Some(link) = self.line.current() else { return true };
+        let until = self.began + self.chain.info.deadline;
+        tokio::time::timeout_at(until.into(), link.room()).await.is_ok()
     }
 
     /// The worker may be of another generation than the one that was asked before: the same plugins, perhaps in another order.

@@ -257,7 +257,7 @@ impl Chain {
         drop(writer);
         let mut asking = Asking::new(self.line.clone(), self.chain.clone(), self.id, phase, frame);
         (asking.skip, asking.failures) = (skip, failures);
-        let submitted = written.map_err(|_| NotTaken::Full).and_then(|()| asking.submit());
+        let submitted = written.map_err(|_| NotTaken::TooMuch).and_then(|()| asking.submit());
         Ok((asking, submitted))
     }
 }

@@ -48,6 +48,8 @@ pub(crate) struct Link {
     inner: RefCell<Inner>,
     /// Something is to be published, looked at anew, or the link is to end.
     turn: Notify,
+    /// Verdicts came: the worker took calls, and gave their room back.
+    room: Notify,
     dead: Cell<bool>,
     retired: Cell<bool>,
 }
@@ -67,7 +69,9 @@ struct Inner {
 /// A call was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotTaken {
-    /// Too much waits already.
+    /// Too many calls wait already, or this one is too long for any ring.
+    TooMuch,
+    /// There is no room in the ring now.
     Full,
     /// The worker is gone.
     Gone,
@@ -92,6 +96,7 @@ impl Link {
             process,
             inner: RefCell::new(inner),
             turn: Notify::new(),
+            room: Notify::new(),
             dead: Cell::new(false),
             retired: Cell::new(false),
         };
@@ -109,8 +114,8 @@ impl Link {
         }
         let mut inner = self.inner.borrow_mut();
         let inner = &mut *inner;
-        if inner.slots.waiting() >= MOST_WAITING {
-            return Err(NotTaken::Full);
+        if inner.slots.waiting() >= MOST_WAITING || frame.len() > self.map.ring_bytes() {
+            return Err(NotTaken::TooMuch);
         }
         let deadline = Instant::now() + limit;
         let id = inner.slots.open(inner.pushed + 1, deadline, limit);
@@ -129,6 +134,11 @@ impl Link {
         inner.look = Some(inner.look.map_or(deadline, |look| look.min(deadline)));
         self.turn.notify_one();
         Ok(id)
+    }
+
+    /// Waits until there may be room in the ring again.
+    pub(crate) async fn room(&self) {
+        self.room.notified().await;
     }
 
     /// The end of a call; None when it was never under way.
@@ -218,6 +228,7 @@ impl Link {
                 }
             }
             verdicts.release();
+            self.room.notify_waiters();
             if verdicts.arm() {
                 return Ok(());
             }
@@ -254,6 +265,7 @@ impl Link {
     /// After the worker's death: who was in a hook, who had begun, and who can be asked again.
     fn bury(&self) {
         let _ = self.drain();
+        self.room.notify_waiters();
         let (mark, begun) = (self.map.marked(), self.map.begun());
         let mut inner = self.inner.borrow_mut();
         let ends: Vec<_> = inner

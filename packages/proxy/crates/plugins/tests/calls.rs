@@ -223,6 +223,32 @@ fn a_plugin_cannot_reach_out_of_its_worker() {
 }
 
 #[test]
+fn bodies_that_fill_the_ring_wait_for_room() {
+    on_a_thread(async || {
+        let mut plugin = plugin("a/counts", "scripted:Counts");
+        plugin.deadline = PATIENCE;
+        let rig = Rig::new(vec![plugin]);
+        let chain = rig.wait().await.unwrap();
+        assert_eq!(chain.interest().body, BodyInterest::Buffer(1 << 20));
+        let body = vec![7; 300_000];
+        let ask = |body: &[u8]| {
+            chain.call(Phase::RequestBody, |writer| {
+                writer.bytes(Field::Body, body);
+                writer.last();
+            })
+        };
+        let calls: Vec<_> = (0..40).map(|_| tokio::task::spawn_local(ask(&body).verdict())).collect();
+        for call in calls {
+            assert_eq!(call.await.unwrap().body().as_deref(), Some(&b"300000"[..]));
+        }
+        // What fits no ring is not waited for.
+        let verdict = ask(&vec![7; 3 << 20]).verdict().await;
+        assert_eq!(refused(&verdict), Some((Some("a/counts"), Cause::Overload)));
+        rig.host.stop().await;
+    });
+}
+
+#[test]
 fn what_waits_for_a_worker_is_bounded_and_answered_at_once_beyond() {
     on_a_thread(async || {
         let mut plugin = scripted("a/busy");

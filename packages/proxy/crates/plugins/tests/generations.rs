@@ -171,7 +171,11 @@ fn a_group_that_goes_and_comes_back_at_once_is_served_again() {
         rig.host.apply(Vec::new());
         let mut states = rig.host.states();
         tokio::time::timeout(PATIENCE, states.wait_for(|states| states.is_empty())).await.unwrap().unwrap();
-        assert_eq!(refused(&rig.ask("/", "").await), Some((None, Cause::NotLoaded)));
+        // This thread may hear of it a little later; a worker that ends meanwhile is a crash to who asks it.
+        let since = std::time::Instant::now();
+        while refused(&rig.ask("/", "").await) != Some((None, Cause::NotLoaded)) {
+            assert!(since.elapsed() < PATIENCE);
+        }
         rig.host.stop().await;
     });
 }

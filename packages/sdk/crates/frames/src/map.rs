@@ -84,6 +84,11 @@ impl Map {
         unsafe { std::slice::from_raw_parts(self.mapping.as_ptr().cast::<AtomicU64>(), self.mapping.len() / 8) }
     }
 
+    /// What one ring holds: no frame is longer.
+    pub fn ring_bytes(&self) -> usize {
+        self.ring_words * 8
+    }
+
     /// Words of one ring.
     pub(crate) fn ring_words(&self) -> usize {
         self.ring_words

@@ -133,3 +133,14 @@ class TagsLater(Tags):
     @plait.hookimpl
     async def on_request(self, request: plait.Request) -> None:
         super().on_request(request)
+
+
+class Counts(plait.Plugin[Config]):
+    """Reads whole bodies and puts their length in their place."""
+
+    reads = plait.Reads(body=plait.buffer(1 << 20))
+    writes = plait.Writes(body=True)
+
+    @plait.hookimpl
+    def on_request_body(self, body: plait.Body) -> None:
+        body.replace(str(len(body.data)).encode())
