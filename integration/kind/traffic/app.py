@@ -3,11 +3,13 @@
 `serve NAME`: HTTP on port 8080; answers with NAME and the path that it saw.
 `call URL COUNT`: GET after GET on one connection, redirects not followed; prints how often each answer came, as JSON.
 `load URL`: the same on a connection each, until its standard input ends.
+`alone URL SECONDS FILE`: the same for so long, with nobody listening; the counts go to a file.
 `capture MARK...`: looks at every packet of its node until its standard input ends; prints in how many each mark stood.
 """
 
 import http.client
 import json
+import os
 import signal
 import socket
 import sys
@@ -78,6 +80,24 @@ def load(url: str) -> Counter[str]:
     return answers
 
 
+def alone(url: str, seconds: float, file: str) -> None:
+    """Detached from whoever asked for it, who may be gone meanwhile."""
+    if os.fork():
+        return
+    os.setsid()
+    with open(os.devnull, "r+b") as nowhere:
+        for descriptor in (0, 1, 2):
+            os.dup2(nowhere.fileno(), descriptor)
+    answers, until = Counter[str](), time.monotonic() + seconds
+    while time.monotonic() < until:
+        answers += call(url, 1)
+        time.sleep(PAUSE_SECONDS)
+    beside = f"{file}.new"
+    with open(beside, "w") as out:
+        json.dump(answers, out)
+    os.replace(beside, file)
+
+
 def capture(marks: list[str]) -> dict[str, int]:
     """Packets of all interfaces, in and out, but of loopback: over that the node gets what this program prints."""
     found = dict.fromkeys(marks, 0)
@@ -109,6 +129,8 @@ def main() -> None:
             print(json.dumps(call(url, int(count))))
         case ["load", url]:
             print(json.dumps(load(url)))
+        case ["alone", url, seconds, file]:
+            alone(url, float(seconds), file)
         case ["capture", *marks]:
             print(json.dumps(capture(marks)))
         case words:

@@ -7,6 +7,7 @@ import pytest
 from tools import Failed
 from town import Going, Town, until
 
+OUTAGE_SECONDS = 120
 V1, V2 = "200 reviews-v1 /", "200 reviews-v2 /"
 
 
@@ -133,6 +134,17 @@ def test_a_rolling_restart_loses_nothing(town: Town, name: str) -> None:
     answers = load.end()
     assert only(answers, V1, V2), answers
     assert sum(answers.values()) > 20, answers
+
+
+def test_two_minutes_without_the_api_server_cost_nothing(town: Town) -> None:
+    town.outage("web", OUTAGE_SECONDS)
+    answers = town.counted("web")
+    assert only(answers, V1, V2), answers
+    assert sum(answers.values()) > OUTAGE_SECONDS, answers
+    town.route([{"backendRefs": [share("reviews-v2")]}])
+    until(lambda: only(town.call("web", count=20), V2), "a change is heard again")
+    town.no_route()
+    until(lambda: town.call("web", count=20)[V1], "the route is gone")
 
 
 def test_a_control_plane_that_is_deleted_costs_nothing_and_comes_back(town: Town) -> None:

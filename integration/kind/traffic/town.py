@@ -18,6 +18,7 @@ PATIENCE_SECONDS = 240.0
 PAUSE_SECONDS = 0.5
 IMAGE = "python:3.11-slim-bookworm"
 NAMESPACES = ("town", "suburb", "outskirts")
+COUNTS = "/tmp/counts"
 LABEL = "plait.dev/inject=enabled"
 DEPLOYMENTS = {
     "web": ("town", 1),
@@ -137,6 +138,42 @@ class Town:
     def load(self, name: str) -> Going:
         """Calls of reviews that go on."""
         return Going(self.program(name, "load", "http://reviews.town/"))
+
+    def outage(self, name: str, seconds: int) -> None:
+        """Stops the API server of the node for so long, while a pod goes on calling; returns when it answers again."""
+        subprocess.run(
+            self.program(name, "alone", "http://reviews.town/", str(seconds), COUNTS), check=True, capture_output=True
+        )
+        server = ("docker", "exec", f"{self.cluster.name}-control-plane", "pkill")
+        run(*server, "-STOP", "kube-apiserver")
+        try:
+            time.sleep(seconds)
+        finally:
+            # Kubelet may have ended it and not started another yet: then there is nothing to wake.
+            subprocess.run([*server, "-CONT", "kube-apiserver"], check=False, capture_output=True)
+        until(self._answers, "the API server answers again")
+
+    def counted(self, name: str) -> Counter[str]:
+        """What came of the calls that went on alone."""
+        where = ("-n", DEPLOYMENTS[name][0], "exec", f"deployment/{name}", "-c", "app", "--", "cat", COUNTS)
+        found: list[str] = []
+
+        def there() -> bool:
+            try:
+                found.append(self.cluster.kubectl(*where, seconds=30))
+            except Failed:
+                return False
+            return True
+
+        until(there, "the calls were counted")
+        return Counter(json.loads(found[0]))
+
+    def _answers(self) -> bool:
+        try:
+            self.cluster.kubectl("get", "--raw", "/readyz", seconds=10)
+        except Failed:
+            return False
+        return True
 
     def pods(self, namespace: str) -> list[dict[str, Any]]:
         """Those that are not ending."""
