@@ -116,7 +116,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 def test_installed_checked_installed_again_and_gone(cluster: Cluster) -> None:
     before = set(cluster.objects)
     code, said = cluster.plait("check")
-    assert (code, "Deployment plait-controlplane" in said) == (1, True), said
+    assert (code, "there is none on this cluster" in said) == (1, True), said
     code, said = cluster.plait("install", "--image-tag", "7")
     assert code == 0, said
     assert {path(one) for one in everything(Settings())} <= set(cluster.objects)
@@ -128,6 +128,10 @@ def test_installed_checked_installed_again_and_gone(cluster: Cluster) -> None:
     assert json.dumps({key: _plain(one) for key, one in cluster.objects.items()}) == installed
     code, said = cluster.plait("check")
     assert code == 0, said
+    deployment = cluster.objects.pop(DEPLOYMENT)
+    code, said = cluster.plait("check")
+    assert (code, "✗ objects        Deployment plait-controlplane" in said) == (1, True), said
+    cluster.objects[DEPLOYMENT] = deployment
     code, said = cluster.plait("uninstall")
     assert code == 0, said
     assert set(cluster.objects) == before

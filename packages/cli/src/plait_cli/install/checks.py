@@ -8,7 +8,7 @@ from plait_controlplane.apiserver import ApiError, ApiServer
 from plait_cli.install import progress
 from plait_cli.install.cluster import Object, find, path
 from plait_cli.install.manifests import control_plane, crds, hooks
-from plait_cli.install.settings import Settings
+from plait_cli.install.settings import NAMESPACE, Settings
 
 # Native sidecars are there, and on by default, from this minor version on.
 OLDEST = (1, 29)
@@ -52,12 +52,14 @@ async def before(api: ApiServer) -> list[Line]:
 async def after(api: ApiServer) -> list[Line]:
     """What an installation must be."""
     lines = [await _version(api), await _gateway_api(api)]
+    if await find(api, f"/api/v1/namespaces/{NAMESPACE}") is None:
+        return [*lines, Line("installation", "mesh", "failed", "there is none on this cluster", "plait install")]
     for what, objects in (
         ("CRDs", crds()),
         ("objects", [*control_plane(Settings()), *hooks()]),
     ):
         missing = [f"{one['kind']} {one['metadata']['name']}" for one in objects if await find(api, path(one)) is None]
-        lines.append(_line("installation", what, ", ".join(missing), f"{len(objects)} there", "plait install"))
+        lines.append(_line("installation", what, _few(missing), f"{len(objects)} there", "plait install"))
     pods = "kubectl -n plait-system describe pods"
     lines.append(_line("control plane", "replicas", await progress.available(api), "all ready", pods))
     logs = "kubectl -n plait-system logs deployment/plait-controlplane"
@@ -134,7 +136,7 @@ async def _slipped(api: ApiServer) -> Line:
     labels = {one["metadata"]["name"]: one["metadata"].get("labels") or {} for one in namespaces.get("items") or []}
     pods = (await api.ask("GET", "/api/v1/pods")).get("items") or []
     found = sorted(f"{one['metadata']['namespace']}/{one['metadata']['name']}" for one in pods if _lacks(one, labels))
-    said = f"{len(found)} without a proxy: {', '.join(found[:5])}{' …' if len(found) > 5 else ''}" if found else ""
+    said = f"{len(found)} without a proxy: {_few(found)}" if found else ""
     hint = "start them again: kubectl rollout restart, or delete the pod"
     return _line("data plane", "pods", said, "every pod that belongs in the mesh has its proxy", hint)
 
@@ -148,6 +150,11 @@ def _lacks(pod: Object, namespaces: dict[str, dict[str, str]]) -> bool:
     if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
         return False
     return not any(one["name"] == "plait-proxy" for one in spec.get("initContainers") or [])
+
+
+def _few(names: list[str]) -> str:
+    """Enough to begin with."""
+    return ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
 
 
 def _numbers(text: str) -> tuple[int, int]:
