@@ -106,7 +106,8 @@ ENTRY = {"name": "shop/tenant", "entry": "tenant_from_path:TenantFromPath"}
 
 def test_what_is_loaded_is_told(zygote: Zygote) -> None:
     zygote.load({**ENTRY, "config": {"header": "X-Area"}})
-    log, loaded = zygote.receive("log"), zygote.receive("loaded")
+    begun, log, loaded = zygote.receive("log"), zygote.receive("log"), zygote.receive("loaded")
+    assert (begun["plugin"], begun["text"]) == ("shop/tenant", f"loading from {zygote.folder}")
     assert (log["plugin"], log["level"], log["text"]) == ("shop/tenant", "info", "imported")
     told = loaded["plugins"]["shop/tenant"]
     assert (told["hooks"], told["phases"]) == (["on_request", "worker_started"], ["request"])
@@ -162,7 +163,7 @@ def test_a_hook_that_only_tells_and_is_not_called_is_warned_about(zygote: Zygote
     hook = "\n    @plait.hookimpl\n    def metrics_tick(self): ...\n"
     (zygote.folder / "tenant_from_path.py").write_text(PLUGIN + hook)
     zygote.load(ENTRY)
-    assert [zygote.receive("log")["level"] for _ in range(2)] == ["info", "warning"]
+    assert [zygote.receive("log")["level"] for _ in range(3)] == ["info", "info", "warning"]
     assert zygote.receive("loaded")["plugins"]["shop/tenant"]["phases"] == ["request", "tick"]
 
 

@@ -95,7 +95,8 @@ def test_an_injected_fault_is_answered_by_its_policy(
         assert exchange.sent_body == (b"a" if hook == "on_request_body" else b"A")
     else:
         assert isinstance(exchange.verdict, Failure)
-        assert (exchange.verdict.text, exchange.status) == (ends, 503)
+        assert (exchange.verdict.text, exchange.status) == (ends, 504 if kind == "timeout" else 503)
+        assert exchange.response.body == (b"plugin_timeout" if kind == "timeout" else b"plugin_unavailable")
     assert (after.verdict, after.sent_body) == (plait.Continue(), b"A")
 
 

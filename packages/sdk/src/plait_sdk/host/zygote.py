@@ -52,6 +52,7 @@ class Zygote:
         loaded, failed = {}, []
         for wanted in message["plugins"]:
             self.speaker.plugin = wanted["name"]
+            self.speaker.say("info", f"loading from {', '.join(wanted.get('path', ())) or sys.prefix}")
             try:
                 loaded[wanted["name"]] = self._served(load_plugin(wanted, _native.Interest))
             except StageFailed as failure:

@@ -26,16 +26,25 @@ class PluginPart:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A hook that failed where `onError` is Closed, or was too slow where `onTimeout` is: the caller gets 503."""
+    """A hook that failed where `onError` is Closed, or was too slow where `onTimeout` is."""
 
     plugin: str
     text: str
     traceback: str = ""
 
     @property
+    def reason(self) -> str:
+        """The word that the caller gets as `plait-reason`."""
+        return FAILURES.get(self.text, ("plugin_error", 500))[0]
+
+    @property
     def status(self) -> int:
         """What the caller gets."""
-        return 503
+        return FAILURES.get(self.text, ("plugin_error", 500))[1]
+
+
+FAILURES = {"deadline": ("plugin_timeout", 504), "Crash: the worker died": ("plugin_unavailable", 503)}
+"""Failures that are none of the plugin's code, as a proxy answers them (docs/reference/reasons.md)."""
 
 
 class Lines(Mapping[str, str]):

@@ -132,7 +132,7 @@ class Passage:
             body = verdict.body.encode() if isinstance(verdict.body, str) else verdict.body
             exchange.response = Answered(verdict.status, Lines(pairs), body)
         else:
-            text = verdict.reason if isinstance(verdict, Deny) else "plugin_error"
+            text = verdict.reason
             exchange.response = Answered(verdict.status, Lines([("content-type", "text/plain")]), text.encode())
 
 
