@@ -113,12 +113,21 @@ impl fmt::Display for DestinationKey {
     }
 }
 
+/// Bytes that have no place in an authority.
+const FOREIGN: [bool; 256] = {
+    let mut foreign = [false; 256];
+    let mut byte = 0;
+    while byte <= 0x7f {
+        foreign[byte as usize] = matches!(byte, 0..=b' ' | b'@' | b'/' | b'\\' | b'?' | b'#' | 0x7f);
+        byte += 1u8;
+    }
+    foreign
+};
+
 /// Host and port of an authority; `None` when it is malformed (user info, bad port, empty host).
 /// IPv6 literals keep their brackets.
 pub fn split_authority(authority: &str) -> Option<(&str, Option<u16>)> {
-    if authority.is_empty()
-        || authority.bytes().any(|b| b <= b' ' || b == b'@' || b == b'/' || b == b'\\' || b == b'?' || b == b'#' || b == 0x7f)
-    {
+    if authority.is_empty() || authority.bytes().any(|byte| FOREIGN[byte as usize]) {
         return None;
     }
     let port_at = match authority.rfind(']') {

@@ -27,8 +27,9 @@ pub fn canonical_path(path: &[u8], out: &mut String) -> Result<(), PathError> {
         return Err(PathError::Relative);
     }
     let start = out.len();
-    if is_canonical(path) {
-        out.extend(path.iter().map(|&b| b as char));
+    // What is canonical is ASCII.
+    if let (true, Ok(path)) = (is_canonical(path), std::str::from_utf8(path)) {
+        out.push_str(path);
         return Ok(());
     }
     let mut at = 0;
@@ -85,15 +86,22 @@ fn end_segment(out: &mut String, start: usize) -> Result<(), PathError> {
     Ok(())
 }
 
+/// Bytes that may stand in a canonical path wherever they are.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = b'!';
+    while byte <= b'~' {
+        plain[byte as usize] = !matches!(byte, b'%' | b'\\' | b'#' | b'?' | b'/' | b'.');
+        byte += 1;
+    }
+    plain
+};
+
 fn is_canonical(path: &[u8]) -> bool {
     let mut previous = 0;
     path.iter().all(|&byte| {
         // A '.' after '/' may be a dot segment: leave it to the slow way.
-        let fine = match byte {
-            b'%' | b'\\' | b'#' | b'?' | 0..=b' ' | 0x7f..=0xff => false,
-            b'/' | b'.' => previous != b'/',
-            _ => true,
-        };
+        let fine = PLAIN[byte as usize] || (matches!(byte, b'/' | b'.') && previous != b'/');
         previous = byte;
         fine
     })
