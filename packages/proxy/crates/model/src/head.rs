@@ -20,8 +20,9 @@ pub struct RequestHead {
     pub spare: String,
     /// Header fields.
     pub headers: Headers,
-    /// Authority, path and query as they came in HTTP/2, to be sent on like that where nothing of them was changed.
-    pub came: Option<Uri>,
+    /// Authority, path and query as they came in HTTP/2, to be sent on like that where nothing of them was changed. Boxed, since idle
+    /// connections of HTTP/1.1 have no use for it; the box is reused.
+    pub came: Option<Box<Uri>>,
 }
 
 impl RequestHead {
@@ -32,7 +33,9 @@ impl RequestHead {
         self.path.clear();
         self.set_query(None);
         self.headers.clear();
-        self.came = None;
+        if let Some(came) = &mut self.came {
+            **came = Uri::default();
+        }
     }
 
     /// Takes over a query, in the storage of the one before.

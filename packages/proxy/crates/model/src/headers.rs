@@ -1,7 +1,7 @@
 //! Header fields: in order, names in lower case. Read by routing, policy, logs and the upstream; filled by `proxy/heads`.
 //! They are held as they came, so that fields of HTTP/2 that go on over HTTP/2 are neither copied nor parsed again.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_LENGTH};
 
 /// Set for every request: known beforehand, its name need not be copied.
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -10,8 +10,40 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 #[derive(Debug, Clone, Default)]
 pub struct Headers {
     lines: Lines,
-    /// Fields as HTTP/2 has them; while they are there, `lines` is empty.
-    map: Option<HeaderMap>,
+    /// Fields as HTTP/2 has them; while they are there, `lines` is empty. Content-Length may be among them and is seen by nobody, since framing
+    /// is no matter of a head: to take it out and put it in again costs as much as to copy the head.
+    map: Held,
+}
+
+/// Boxed, since idle connections of HTTP/1.1 have no use for it; the box is reused.
+#[derive(Debug, Clone, Default)]
+struct Held {
+    map: Option<Box<HeaderMap>>,
+    is_held: bool,
+}
+
+impl Held {
+    fn hold(&mut self, map: HeaderMap) {
+        self.is_held = true;
+        match &mut self.map {
+            Some(room) => **room = map,
+            None => self.map = Some(Box::new(map)),
+        }
+    }
+
+    fn take(&mut self) -> Option<HeaderMap> {
+        let map = self.map.as_deref_mut().filter(|_| self.is_held).map(std::mem::take);
+        self.is_held = false;
+        map
+    }
+
+    fn as_ref(&self) -> Option<&HeaderMap> {
+        self.map.as_deref().filter(|_| self.is_held)
+    }
+
+    fn as_mut(&mut self) -> Option<&mut HeaderMap> {
+        self.map.as_deref_mut().filter(|_| self.is_held)
+    }
 }
 
 /// Fields in one buffer for names and one for values, whose storage is reused.
@@ -33,12 +65,13 @@ impl Headers {
     /// Forgets all fields, keeps the storage.
     pub fn clear(&mut self) {
         self.lines.clear();
-        self.map = None;
+        drop(self.map.take());
     }
 
     /// Number of fields.
     pub fn len(&self) -> usize {
-        self.map.as_ref().map_or(self.lines.fields.len(), HeaderMap::len)
+        let in_map = |map: &HeaderMap| map.len() - usize::from(map.contains_key(CONTENT_LENGTH));
+        self.map.as_ref().map_or(self.lines.fields.len(), in_map)
     }
 
     /// True without fields.
@@ -51,15 +84,15 @@ impl Headers {
         self.lines.names.len() + self.lines.values.len()
     }
 
-    /// Holds these fields and no others.
+    /// Holds these fields and no others; Content-Length at most once, for whoever sends them on in HTTP/2.
     pub fn hold(&mut self, map: HeaderMap) {
         self.lines.clear();
-        self.map = Some(map);
+        self.map.hold(map);
     }
 
-    /// A copy as HTTP/2 has them, with room for `more`; an error tells the name of one that cannot be sent.
+    /// A copy as HTTP/2 has them, Content-Length too, with room for `more`; an error tells the name of one that cannot be sent.
     pub fn to_map(&self, more: usize) -> Result<HeaderMap, &str> {
-        if let Some(map) = &self.map {
+        if let Some(map) = self.map.as_ref() {
             return Ok(map.clone());
         }
         let mut map = HeaderMap::with_capacity(self.len() + more);
@@ -70,9 +103,9 @@ impl Headers {
         Ok(map)
     }
 
-    /// The same, without a copy where they are held so.
-    pub fn into_map(mut self) -> Option<HeaderMap> {
-        self.map.take().or_else(|| self.to_map(0).ok())
+    /// The same without a copy, where they are held so: then none are left.
+    pub fn take_map(&mut self, more: usize) -> Result<HeaderMap, &str> {
+        self.map.take().map_or_else(|| self.to_map(more), Ok)
     }
 
     /// Adds a field at the end; the name is written in lower case.
@@ -85,16 +118,15 @@ impl Headers {
 
     /// Name and value of each field, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        let in_map = self.map.iter().flatten().map(|(name, value)| (name.as_str(), value.as_bytes()));
-        self.lines.iter().chain(in_map)
+        self.lines.iter().chain(self.map.as_ref().into_iter().flat_map(seen))
     }
 
     /// The first value of `name` (lower case).
     pub fn first(&self, name: &str) -> Option<&[u8]> {
-        match &self.map {
+        match self.map.as_ref() {
             None => self.lines.iter().find(|field| field.0 == name).map(|field| field.1),
             // Heads have few fields: to compare names is cheaper than to make one of `name` and look it up.
-            Some(map) => map.iter().find(|field| field.0.as_str() == name).map(|field| field.1.as_bytes()),
+            Some(map) => seen(map).find(|field| field.0 == name).map(|field| field.1),
         }
     }
 
@@ -110,7 +142,7 @@ impl Headers {
 
     /// Takes every field of `name` (lower case) away.
     pub fn remove(&mut self, name: &str) {
-        match &mut self.map {
+        match self.map.as_mut() {
             None => self.lines.remove(name),
             Some(map) => {
                 if let Some(name) = map.keys().find(|field| field.as_str() == name).cloned() {
@@ -134,11 +166,15 @@ impl Headers {
 
     /// What no head of HTTP/2 can hold is kept all the same: whoever sends it says what is wrong.
     fn in_lines(&mut self) -> &mut Lines {
-        for (name, value) in self.map.take().iter().flatten() {
-            self.lines.append(name.as_str(), value.as_bytes());
+        for (name, value) in self.map.take().iter().flat_map(seen) {
+            self.lines.append(name, value);
         }
         &mut self.lines
     }
+}
+
+fn seen(map: &HeaderMap) -> impl Iterator<Item = (&str, &[u8])> {
+    map.iter().filter(|field| field.0 != CONTENT_LENGTH).map(|(name, value)| (name.as_str(), value.as_bytes()))
 }
 
 /// A field as HTTP/2 has it; `None` when it cannot be one.
@@ -236,6 +272,20 @@ mod tests {
                 assert!(headers.is_empty());
             }
         }
+    }
+
+    #[test]
+    fn content_length_is_kept_for_http2_and_seen_by_nobody() {
+        let mut map = HeaderMap::new();
+        map.insert(CONTENT_LENGTH, HeaderValue::from(5));
+        map.insert("a", HeaderValue::from(1));
+        let mut headers = Headers::default();
+        headers.hold(map);
+        assert_eq!((headers.len(), headers.contains("content-length")), (1, false));
+        assert_eq!(text(&headers), [("a".into(), "1".into())]);
+        assert_eq!(headers.to_map(0).unwrap()[CONTENT_LENGTH], "5");
+        headers.append("b", b"\n");
+        assert_eq!(text(&headers), [("a".into(), "1".into()), ("b".into(), "\n".into())]);
     }
 
     #[test]

@@ -140,7 +140,7 @@ impl Answer {
                 write_response(sink.output.pending(), head, Framing::None, None, Next::GoesOn);
                 Ok(sink.output.flush().await?)
             }
-            Way::Http2 { respond, .. } => match response_to_http2(head, None) {
+            Way::Http2 { respond, .. } => match response_to_http2(&mut head.clone(), None) {
                 Ok(response) => Ok(respond.send_informational(response)?),
                 Err(_) => Ok(()),
             },
@@ -148,8 +148,9 @@ impl Answer {
         }
     }
 
-    /// The head. In HTTP/1.1 it waits for the first piece of the body; `length` is told where there is no body.
-    pub(crate) fn head(&mut self, head: &ResponseHead, framing: Framing, length: Option<u64>) -> Result<(), Broken> {
+    /// The head. In HTTP/1.1 it waits for the first piece of the body; `length` is told where there is no body. Fields of HTTP/2 that go on in
+    /// HTTP/2 are taken out of it.
+    pub(crate) fn head(&mut self, head: &mut ResponseHead, framing: Framing, length: Option<u64>) -> Result<(), Broken> {
         self.begun = Begun::Head;
         match &mut self.way {
             Way::Http1 { sink, form } => {
@@ -196,7 +197,7 @@ impl Answer {
 
     /// The mesh answers itself: to an application in its words, to another proxy with `plait-reject` beside them.
     pub(crate) async fn reject(&mut self, reject: &Reject, known_caller: bool, form: reject::Form) -> Result<(), Broken> {
-        let (head, body) = reject.answer(known_caller, form);
+        let (mut head, body) = reject.answer(known_caller, form);
         let length = body.len() as u64;
         let only = match &self.way {
             Way::Http1 { form, .. } => form.head_only,
@@ -210,18 +211,18 @@ impl Answer {
                 self.begun = Begun::Head;
                 return Ok(());
             }
-            Way::Http1 { .. } => self.head(&head, framing, Some(length))?,
+            Way::Http1 { .. } => self.head(&mut head, framing, Some(length))?,
             Way::Http2 { respond, sink, reader: Reader::Grpc, .. } => {
                 // One head that is the trailers too, as gRPC has it.
                 self.begun = Begun::Head;
-                let head = reject.grpc_answer(known_caller);
-                let response = response_to_http2(&head, None).map_err(|_| Broken::Stream(Reason::INTERNAL_ERROR.into()))?;
+                let mut head = reject.grpc_answer(known_caller);
+                let response = response_to_http2(&mut head, None).map_err(|_| Broken::Stream(Reason::INTERNAL_ERROR.into()))?;
                 *sink = Some(Sink::http2(respond.send_response(response, true)?, true));
                 return Ok(());
             }
             Way::Http2 { respond, sink, reader, .. } => {
                 self.begun = Begun::Head;
-                let mut response = response_to_http2(&head, Some(length)).map_err(|_| Broken::Stream(Reason::INTERNAL_ERROR.into()))?;
+                let mut response = response_to_http2(&mut head, Some(length)).map_err(|_| Broken::Stream(Reason::INTERNAL_ERROR.into()))?;
                 if let (Reader::Proxy, Ok(value)) = (reader, HeaderValue::from_str(&reject.to_header())) {
                     response.headers_mut().insert(REJECT_HEADER, value);
                 }
@@ -242,7 +243,7 @@ impl Answer {
             Way::Http2 { head_only, .. } => (*head_only, !has_length(head.status)),
         };
         let (length, none) = (body.len() as u64, only || bodiless);
-        self.head(head, if none { Framing::None } else { Framing::Length(length) }, (!bodiless).then_some(length))?;
+        self.head(&mut head.clone(), if none { Framing::None } else { Framing::Length(length) }, (!bodiless).then_some(length))?;
         let Some(sink) = self.sink() else { return Ok(()) };
         if !none && !body.is_empty() {
             sink.bytes(body, true).await?;

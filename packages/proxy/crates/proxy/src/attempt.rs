@@ -2,6 +2,7 @@
 //! Never tries again once the caller got a byte, nor what cannot be repeated safely.
 
 use std::{
+    pin::pin,
     rc::Rc,
     time::{Duration, SystemTime},
 };
@@ -207,8 +208,12 @@ async fn in_time(call: &mut Call, (plan, hop): (&Plan, &Hop<'_>), tries: &mut Tr
         return once(call, (plan, hop), tries, outcome).await;
     };
     let generation = plan.snapshot.generation;
-    if let Ok(done) = tokio::time::timeout_at(limit, once(call, (plan, hop), tries, outcome)).await {
-        return done;
+    {
+        // Pinned here: what is moved into the timeout is copied with all the room that it needs.
+        let trying = pin!(once(call, (plan, hop), tries, outcome));
+        if let Ok(done) = tokio::time::timeout_at(limit, trying).await {
+            return done;
+        }
     }
     let whole = deadline.is_some_and(|deadline| deadline <= limit);
     let reason = if whole { Reason::RequestTimeout } else { Reason::AttemptTimeout };

@@ -86,7 +86,7 @@ pub(crate) async fn run(
         };
         // Pinned here: what is moved into a future is copied with all the room that it needs.
         let mut lost = pin!(lost(&worker, plan, &call.workload.key, (&call.peer, call.port.unwrap_or_default()), asked));
-        let brought = async {
+        let brought = pin!(async {
             let mut response = down.head(&mut awaited, asked, &worker, &mut up).await?;
             if let Some(in_flight) = &mut in_flight {
                 in_flight.answered();
@@ -106,7 +106,7 @@ pub(crate) async fn run(
                 let _ = Box::pin(tokio::time::timeout(ITS_END, up.sending.as_mut())).await;
             }
             Ok(response)
-        };
+        });
         brought.await
     };
     outcome.sent_bytes += progress.sent.get();
@@ -277,7 +277,13 @@ impl Down<'_> {
             }
             Wish::Tunnel if response.opened => self.answer.tunnelled(),
             Wish::Answer { .. } | Wish::Upgrade(_) | Wish::Tunnel => {
-                self.answer.head(self.response, response.said.framing, response.said.length)
+                // Nobody reads the fields again but who judges the endpoint by them.
+                let judged = self.plan.judges_endpoints().then(|| self.response.headers.clone());
+                let begun = self.answer.head(self.response, response.said.framing, response.said.length);
+                if let Some(judged) = judged {
+                    self.response.headers = judged;
+                }
+                begun
             }
         };
         begun.map_err(|_| Stop::Over(Fault::Caller))

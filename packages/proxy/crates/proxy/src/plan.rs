@@ -112,6 +112,11 @@ impl Plan {
         self.rule.iter().flat_map(|rule| [Some(&rule.filters), rule.backends.get(self.share).map(|share| &share.filters)]).flatten()
     }
 
+    /// Whether what an endpoint answers is held against it.
+    pub(crate) fn judges_endpoints(&self) -> bool {
+        matches!(&self.target, Target::Backend(backend) if backend.traffic.outliers.is_some())
+    }
+
     /// Whether another endpoint could do what one did not.
     pub(crate) fn has_choice(&self) -> bool {
         matches!(self.target, Target::Backend(_))

@@ -81,7 +81,7 @@ fn answer_redirect(call: &mut Call, outcome: &mut Outcome<'_>) -> Result<(), Fau
     if !call.body.is_over() {
         call.answer.close();
     }
-    call.answer.head(&call.response, plait_http1::Framing::None, Some(0)).map_err(|_| Fault::Caller)
+    call.answer.head(&mut call.response, plait_http1::Framing::None, Some(0)).map_err(|_| Fault::Caller)
 }
 
 fn note(call: &Call, outcome: &mut Outcome<'_>) {

@@ -44,7 +44,7 @@ impl Answer {
                 if *reader != Reader::Proxy {
                     websocket::agree(&mut head.headers);
                 }
-                let mut response = response_to_http2(&head, None).map_err(broken)?;
+                let mut response = response_to_http2(&mut head, None).map_err(broken)?;
                 if *reader == Reader::Proxy {
                     response.headers_mut().insert(UPGRADED_HEADER, HeaderValue::from_static("yes"));
                 }
@@ -66,7 +66,7 @@ impl Answer {
                 }
                 Ok(())
             }
-            Way::Http2 { .. } => self.head(&ResponseHead { status: 200, ..Default::default() }, Framing::UntilClose, None),
+            Way::Http2 { .. } => self.head(&mut ResponseHead { status: 200, ..Default::default() }, Framing::UntilClose, None),
         }
     }
 

@@ -14,6 +14,9 @@ use crate::reject::REJECT_HEADER;
 /// Tells the receiving proxy which port of its process is meant.
 const PORT_HEADER: HeaderName = HeaderName::from_static("plait-port");
 
+/// Fields of ours that may join those of a head.
+const MORE: usize = 2;
+
 /// What a request says beside its head.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Http2Asked {
@@ -40,7 +43,8 @@ pub(crate) fn to_http2(head: &RequestHead, port: Option<u16>, length: Option<u64
     let mut request = Request::new(());
     *request.method_mut() = head.method.clone();
     *request.uri_mut() = uri(head)?;
-    *request.headers_mut() = fields_to_http2(&head.headers, length)?;
+    // A copy, which another try or a mirror may need once more.
+    *request.headers_mut() = with_length(head.headers.to_map(MORE), length)?;
     if let Some(port) = port {
         request.headers_mut().insert(PORT_HEADER, HeaderValue::from(port));
     }
@@ -54,7 +58,7 @@ fn uri(head: &RequestHead) -> Result<Uri, HeadError> {
         && came.authority().is_some_and(|authority| authority.as_str() == head.authority)
         && (came.path(), came.query()) == (&head.path, head.query.as_deref())
     {
-        return Ok(came.clone());
+        return Ok(Uri::clone(came));
     }
     let target = match &head.query {
         Some(query) => PathAndQuery::from_maybe_shared(format!("{}?{query}", head.path)),
@@ -78,7 +82,7 @@ pub(crate) fn from_http2(request: &mut http::request::Parts, head: &mut RequestH
         path => canonical_path(path.as_bytes(), &mut head.path)?,
     }
     head.set_query(request.uri.query());
-    head.came = Some(std::mem::take(&mut request.uri));
+    std::mem::swap(&mut **head.came.get_or_insert_default(), &mut request.uri);
     let fields = std::mem::take(&mut request.headers);
     let port = if from_proxy { Some(port(&fields)?) } else { None };
     let (fields, length) = fields_from_http2(fields);
@@ -93,11 +97,11 @@ fn port(fields: &HeaderMap) -> Result<u16, HeadError> {
     port.filter(|_| ports.next().is_none()).ok_or(HeadError::Port)
 }
 
-/// The head of an answer to another proxy.
-pub(crate) fn response_to_http2(head: &ResponseHead, length: Option<u64>) -> Result<Response<()>, HeadError> {
+/// The head of an answer. Fields that came in HTTP/2 are taken out of it.
+pub(crate) fn response_to_http2(head: &mut ResponseHead, length: Option<u64>) -> Result<Response<()>, HeadError> {
     let mut response = Response::new(());
     *response.status_mut() = StatusCode::from_u16(head.status).map_err(|_| HeadError::Target)?;
-    *response.headers_mut() = fields_to_http2(&head.headers, length)?;
+    *response.headers_mut() = with_length(head.headers.take_map(MORE), length)?;
     Ok(response)
 }
 
@@ -113,35 +117,48 @@ pub(crate) fn response_from_http2(response: http::response::Parts, head: &mut Re
 }
 
 /// Trailer fields for another proxy; what cannot be sent is left out, since the message is whole without it.
-pub(crate) fn trailers_to_http2(trailers: Headers) -> HeaderMap {
-    trailers.into_map().unwrap_or_default()
+pub(crate) fn trailers_to_http2(mut trailers: Headers) -> HeaderMap {
+    trailers.take_map(0).unwrap_or_default()
 }
 
 /// Trailer fields of another proxy.
 pub(crate) fn trailers_from_http2(fields: HeaderMap) -> Headers {
+    let (mut fields, _) = fields_from_http2(fields);
+    fields.remove(CONTENT_LENGTH);
     let mut headers = Headers::default();
-    headers.hold(fields_from_http2(fields).0);
+    headers.hold(fields);
     headers
 }
 
-fn fields_to_http2(headers: &Headers, length: Option<u64>) -> Result<HeaderMap, HeadError> {
-    let mut fields = headers.to_map(2).map_err(|name| HeadError::Field(name.into()))?;
-    if let Some(length) = length {
-        fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
+/// The fields with this Content-Length, or none: that which came may be another.
+fn with_length(fields: Result<HeaderMap, &str>, length: Option<u64>) -> Result<HeaderMap, HeadError> {
+    let mut fields = fields.map_err(|name| HeadError::Field(name.into()))?;
+    match (length, fields.contains_key(CONTENT_LENGTH)) {
+        (Some(wanted), has) if !has || length_in(&fields) != length => drop(fields.insert(CONTENT_LENGTH, HeaderValue::from(wanted))),
+        (None, true) => drop(fields.remove(CONTENT_LENGTH)),
+        (Some(_) | None, _) => {}
     }
     Ok(fields)
 }
 
+/// h2 has checked that it is a number, and that the body keeps to it.
+fn length_in(fields: &HeaderMap) -> Option<u64> {
+    fields.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok())
+}
+
 /// The application's own fields, and Content-Length.
 fn fields_from_http2(mut fields: HeaderMap) -> (HeaderMap, Option<u64>) {
-    let (mut has_host, mut has_length, mut has_cookies) = (false, false, false);
+    let (mut has_host, mut has_length, mut has_cookies, mut ours) = (false, false, false, 0);
     for name in fields.keys() {
+        ours += usize::from(is_ours(name));
         has_host |= *name == HOST;
         has_length |= *name == CONTENT_LENGTH;
         has_cookies |= *name == COOKIE;
     }
-    while let Some(name) = fields.keys().find(|name| is_ours(name)).cloned() {
-        fields.remove(name);
+    for _ in 0..ours {
+        if let Some(name) = fields.keys().find(|name| is_ours(name)).cloned() {
+            fields.remove(name);
+        }
     }
     if has_host {
         fields.remove(HOST);
@@ -149,8 +166,7 @@ fn fields_from_http2(mut fields: HeaderMap) -> (HeaderMap, Option<u64>) {
     if has_cookies {
         join_cookies(&mut fields);
     }
-    // h2 has checked that it is a number, and that the body keeps to it.
-    let length = if has_length { fields.remove(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok()) } else { None };
+    let length = if has_length { length_in(&fields) } else { None };
     (fields, length)
 }
 
@@ -224,14 +240,14 @@ mod tests {
         let mut sent = ResponseHead { status: 404, ..Default::default() };
         sent.headers.append("x-a", b"1");
         let mut arrived = ResponseHead::default();
-        let said = response_from_http2(response_to_http2(&sent, Some(3)).unwrap().into_parts().0, &mut arrived);
+        let said = response_from_http2(response_to_http2(&mut sent, Some(3)).unwrap().into_parts().0, &mut arrived);
         assert_eq!(said, Http2Said { length: Some(3), reject: None, upgraded: false });
         assert_eq!((arrived.status, arrived.headers.len()), (404, 1));
     }
 
     #[test]
     fn what_another_proxy_says_beside_an_answer_never_enters_its_head() {
-        let mut response = response_to_http2(&ResponseHead { status: 200, ..Default::default() }, None).unwrap();
+        let mut response = response_to_http2(&mut ResponseHead { status: 200, ..Default::default() }, None).unwrap();
         for (name, value) in [(REJECT_HEADER, "internal"), (UPGRADED_HEADER, "yes"), ("plait-reason", "internal"), ("x-a", "1")] {
             response.headers_mut().append(name, HeaderValue::from_static(value));
         }
@@ -239,6 +255,19 @@ mod tests {
         let said = response_from_http2(response.into_parts().0, &mut arrived);
         assert_eq!(said, Http2Said { length: None, reject: Some(HeaderValue::from_static("internal")), upgraded: true });
         assert_eq!(arrived.headers.iter().collect::<Vec<_>>(), [("x-a", &b"1"[..])]);
+    }
+
+    #[test]
+    fn a_length_is_what_the_body_is_said_to_have() {
+        for (came, wanted) in [(None, None), (None, Some(5)), (Some("5"), Some(5)), (Some("5"), Some(6)), (Some("5"), None)] {
+            let mut fields = HeaderMap::new();
+            if let Some(came) = came {
+                fields.insert(CONTENT_LENGTH, HeaderValue::from_static(came));
+            }
+            assert_eq!(length_in(&with_length(Ok(fields), wanted).unwrap()), wanted, "{came:?}");
+        }
+        let trailers = HeaderMap::from_iter([(CONTENT_LENGTH, HeaderValue::from(5))]);
+        assert!(trailers_to_http2(trailers_from_http2(trailers)).is_empty());
     }
 
     #[test]
@@ -262,7 +291,10 @@ mod tests {
             (RequestHead { path: "/x".into(), ..arrived.clone() }, "http://reviews:80/x?b=c"),
             (RequestHead { query: None, ..arrived.clone() }, "http://reviews:80/a"),
             (RequestHead { authority: "ratings".into(), ..arrived.clone() }, "http://ratings/a?b=c"),
-            (RequestHead { came: Some("https://reviews:80/a?b=c".parse().unwrap()), ..arrived.clone() }, "http://reviews:80/a?b=c"),
+            (
+                RequestHead { came: Some(Box::new("https://reviews:80/a?b=c".parse().unwrap())), ..arrived.clone() },
+                "http://reviews:80/a?b=c",
+            ),
         ] {
             assert_eq!(sent(&changed), expected);
         }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use h2::client::SendRequest;
 use http::{HeaderMap, Method, Request, Response};
-use plait_testkit::{Origin, Sent, Stage, Way, header_filter, in_time, object, service};
+use plait_testkit::{Origin, Sent, Stage, Way, header_filter, in_time, millis, object, service};
 use plait_wire::{self as wire, filter::Filter as Kind};
 
 /// What an origin was asked: path and header fields.
@@ -144,4 +144,56 @@ async fn a_request_that_is_no_call_meets_no_rule() {
     let response = caller.response().await;
     assert_eq!((response.status(), response.field("plait-reason")), (404, Some("route_not_found")));
     assert!(response.text().contains("GRPCRoute shop/calls"), "{}", response.text());
+}
+
+/// A server of gRPC that answers every call in one head: UNAVAILABLE.
+fn is_unavailable(origin: Origin) {
+    tokio::spawn(async move {
+        loop {
+            let stream = origin.accept().await.into_stream();
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(stream).await.unwrap();
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    let head = Response::builder().header("content-type", "application/grpc").header("grpc-status", "14");
+                    respond.send_response(head.body(()).unwrap(), true).unwrap();
+                }
+            });
+        }
+    });
+}
+
+#[tokio::test]
+async fn what_a_head_says_of_its_endpoint_is_heard_and_passed_on() {
+    for way in Way::ALL {
+        let mut stage = Stage::new(way).await;
+        let names = ["reviews-1".to_owned(), stage.add_place("reviews", 2).await];
+        let outliers = wire::OutlierDetection {
+            consecutive_failures: 2,
+            base_ejection: Some(millis(600_000)),
+            max_ejected_percent: 50,
+            success_rate: None,
+        };
+        let traffic = wire::BackendTraffic { outlier_detection: Some(outliers), ..wire::BackendTraffic::default() };
+        let mut resources = vec![
+            wire::Service { backend: Some(traffic), ..service("reviews", 80, wire::Protocol::Auto) }.resource(),
+            stage.endpoints(&[&names[0], &names[1]]).resource(),
+        ];
+        for name in &names {
+            let mut workload = stage.workload(name, &[]);
+            workload.ports[0].protocol = wire::Protocol::Auto.into();
+            resources.push(workload.resource());
+            is_unavailable(stage.origin(name));
+        }
+        stage.apply(resources).await;
+        let mut sender = connects(&stage).await;
+        for _ in 0..20 {
+            let uri = "http://reviews/shop.Cart/Add";
+            let request = Request::post(uri).header("content-type", "application/grpc").body(()).unwrap();
+            sender = in_time("room for a call", sender.clone().ready()).await.unwrap();
+            let (response, _) = sender.send_request(request, true).unwrap();
+            let head = in_time("an answer", response).await.unwrap();
+            assert_eq!(head.headers()["grpc-status"], "14", "{way:?}");
+        }
+        stage.web.counts("plait_ejections_total", &["backend=\"shop/reviews:80\""], 1.0).await;
+    }
 }
