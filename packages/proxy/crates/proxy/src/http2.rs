@@ -50,8 +50,8 @@ pub(crate) const SMALL_FRAMES: usize = 64 << 20;
 const ADDED: usize = 32;
 /// A peer that floods us is told so for this long.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// Storage kept for the next streams of a connection.
-const SPARE: usize = 64;
+/// Storage kept for the next streams of a connection: as many as one between proxies has under way when it is busy.
+const SPARE: usize = 256;
 /// It is looked this often whether a connection is used.
 const LOOK: Duration = Duration::from_secs(300);
 
@@ -169,7 +169,8 @@ async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
             entry.request();
         }
         current.refresh();
-        let taken = Taken { request, respond, party: current.clone(), common: common.clone() };
+        // Boxed: it goes from hand to hand.
+        let taken = Box::new(Taken { request, respond, party: current.clone(), common: common.clone() });
         if let Some(taken) = party.worker.streams.hand(taken) {
             party.worker.spawn(streams(party.worker.clone(), taken));
         }
@@ -177,10 +178,13 @@ async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 /// Resolves when the connection has to end, with the cause.
-async fn unbearable(Common { credit, open, .. }: &Common) -> Cut {
+async fn unbearable(Common { credit, open, spare }: &Common) -> Cut {
     let idle = async {
         while open.count() > 0 || credit.unused_for() < IDLE {
             tokio::time::sleep(LOOK).await;
+            if open.count() == 0 {
+                spare.take();
+            }
         }
     };
     tokio::select! {
@@ -200,18 +204,18 @@ pub(crate) struct Taken {
 }
 
 /// Serves a stream, then those that come while this task waits for one.
-async fn streams(worker: Rc<Worker>, first: Taken) {
+async fn streams(worker: Rc<Worker>, first: Box<Taken>) {
     let seat = Rc::default();
     let mut next = Some(first);
-    while next.is_some() {
-        stream(&mut next).await;
+    while let Some(taken) = next {
+        stream(taken).await;
         next = worker.streams.next(&seat).await;
     }
 }
 
-/// Serves the stream that was taken up. It is handed over by reference: what is moved into a future is copied with all the room that it needs.
-async fn stream(taken: &mut Option<Taken>) {
-    let Some(Taken { request, mut respond, party, common }) = taken.take() else { return };
+/// Serves the stream that was taken up.
+async fn stream(taken: Box<Taken>) {
+    let Taken { request, mut respond, party, common } = *taken;
     let began = Instant::from_std(party.worker.tick());
     common.credit.request(began);
     let _counted = (party.worker.incoming.one_more(), common.open.one_more());

@@ -26,7 +26,7 @@ pub(crate) struct Worker {
     pub(crate) pool: Pool,
     pub(crate) connections: Connections,
     /// Tasks that wait for a stream.
-    pub(crate) streams: Desk<Taken>,
+    pub(crate) streams: Desk<Box<Taken>>,
     /// Those who run plugins, once a call passed one.
     pub(crate) runner: OnceCell<Option<Runner>>,
     /// Streams of HTTP/2 on which requests came in.

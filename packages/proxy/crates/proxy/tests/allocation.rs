@@ -1,5 +1,5 @@
-//! A request of HTTP/1.1 through the running worker allocates nothing once its connections are warm. In a process of
-//! its own, whose allocator counts what other threads than the test's ask for: those of the proxy.
+//! A request of HTTP/1.1 through the running worker allocates nothing once its connections are warm, a call of gRPC as little as it may. In a
+//! process of its own, whose allocator counts what other threads than the test's ask for: those of the proxy.
 #![allow(unsafe_code)] // counting allocations means being the allocator
 #![allow(clippy::unwrap_used, clippy::panic)] // clippy's own exemption ends at #[test] functions; helpers beside them are tests too
 
@@ -9,12 +9,17 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-use plait_testkit::{Peer, Sent, Stage, Way};
+use bytes::Bytes;
+use h2::client::SendRequest;
+use http::{HeaderMap, HeaderValue, Request, Response};
+use plait_testkit::{Origin, Peer, Sent, Stage, Way};
 use plait_wire as wire;
 
 /// Requests before it counts, and while it does.
 const WARM: usize = 300;
 const COUNTED: usize = 1000;
+/// Of a call of gRPC: most of them are h2's.
+const CALL: usize = 15;
 
 struct Counting;
 
@@ -50,6 +55,35 @@ async fn calls(caller: &mut Peer, request: &str, count: usize) -> usize {
     ALLOCATIONS.load(Relaxed) - before
 }
 
+/// A server of gRPC.
+fn serves(origin: Origin) {
+    tokio::spawn(async move {
+        let mut connection = h2::server::handshake(origin.accept().await.into_stream()).await.unwrap();
+        while let Some(Ok((_, mut respond))) = connection.accept().await {
+            let head = Response::builder().header("content-type", "application/grpc").body(()).unwrap();
+            let mut body = respond.send_response(head, false).unwrap();
+            body.send_data(Bytes::from_static(b"\0\0\0\0\0"), false).unwrap();
+            body.send_trailers(HeaderMap::from_iter([("grpc-status".parse().unwrap(), HeaderValue::from_static("0"))])).unwrap();
+        }
+    });
+}
+
+async fn unary(sender: &mut SendRequest<Bytes>, count: usize) -> usize {
+    let before = ALLOCATIONS.load(Relaxed);
+    for _ in 0..count {
+        let request = Request::post("http://any:9000/shop.Cart/Add").header("content-type", "application/grpc").header("te", "trailers");
+        *sender = sender.clone().ready().await.unwrap();
+        let (response, mut body) = sender.send_request(request.body(()).unwrap(), false).unwrap();
+        body.send_data(Bytes::from_static(b"\0\0\0\0\0"), true).unwrap();
+        let mut answer = response.await.unwrap().into_body();
+        while let Some(piece) = answer.data().await {
+            answer.flow_control().release_capacity(piece.unwrap().len()).unwrap();
+        }
+        assert_eq!(answer.trailers().await.unwrap().unwrap()["grpc-status"], "0");
+    }
+    ALLOCATIONS.load(Relaxed) - before
+}
+
 #[tokio::test]
 async fn a_request_allocates_nothing() {
     OURS.set(true);
@@ -68,4 +102,12 @@ async fn a_request_allocates_nothing() {
         // The worker looks through its idle connections from time to time.
         assert!(count < COUNTED / 20, "{name}: {count} allocations in {COUNTED} requests");
     }
+    drop(caller);
+    serves(stage.origin("any-1"));
+    let (mut sender, connection) = h2::client::handshake(stage.caller_connects().await.into_stream()).await.unwrap();
+    tokio::spawn(connection);
+    unary(&mut sender, WARM).await;
+    let count = unary(&mut sender, COUNTED).await;
+    println!("gRPC: {count} allocations in {COUNTED} calls");
+    assert!(count < CALL * COUNTED + COUNTED / 20, "gRPC: {count} allocations in {COUNTED} calls");
 }
