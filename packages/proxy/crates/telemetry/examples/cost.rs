@@ -27,10 +27,10 @@ fn main() {
 
 fn request(telemetry: &Telemetry, record: &mut Record, name: &Arc<str>) {
     let mut outcome = Outcome::begin(telemetry, record);
-    outcome.destination = name.clone();
-    outcome.route = name.clone();
-    outcome.backend = name.clone();
-    outcome.endpoint = name.clone();
+    outcome.destination.set(name);
+    outcome.route.set(name);
+    outcome.backend.set(name);
+    outcome.endpoint.set(name);
     outcome.authority.push_str("reviews.bookshop:80");
     outcome.path.push_str("/reviews/7");
     outcome.status = 200;

@@ -31,6 +31,21 @@ fn connections_are_counted_when_they_open_and_their_bytes_as_they_flow() {
     assert_eq!(page.value(&format!("plait_connections_open{{{}}}", names.replace("TLSv1.3", "none"))), 1.0);
 }
 
+/// One plugin that was asked, failed and was left out.
+fn plugins() -> (Vec<PluginFigures>, Vec<(String, bool)>) {
+    let figures = PluginFigures {
+        plugin: "shop/p".into(),
+        phase: "request",
+        calls: 5,
+        verdicts: 1,
+        bypasses: 2,
+        failures: vec![("timeout", 3), ("crash", 0)],
+        buckets: vec![(Some(0.001), 4), (None, 5)],
+        sum: 0.25,
+    };
+    (vec![figures], vec![("shop/p".into(), true)])
+}
+
 #[test]
 fn what_the_application_sets_is_shown() {
     let telemetry = Telemetry::new(std::io::sink());
@@ -50,19 +65,7 @@ fn what_the_application_sets_is_shown() {
     telemetry.set_health(&"shop/reviews:80".into(), 2, true);
     telemetry.met_closing(&"shop/reviews".into());
     telemetry.cut(Direction::Inbound, Cut::SlowHead);
-    telemetry.set_plugins(|| {
-        let figures = PluginFigures {
-            plugin: "shop/p".into(),
-            phase: "request",
-            calls: 5,
-            verdicts: 1,
-            bypasses: 2,
-            failures: vec![("timeout", 3), ("crash", 0)],
-            buckets: vec![(Some(0.001), 4), (None, 5)],
-            sum: 0.25,
-        };
-        (vec![figures], vec![("shop/p".into(), true)])
-    });
+    telemetry.set_plugins(plugins);
     let page = Page::parse(&telemetry.render());
     for (series, value) in [
         ("plait_generation", 42.0),
@@ -141,6 +144,7 @@ fn one_of_everything(telemetry: &Telemetry, name: &Arc<str>) {
 fn samples_have_the_labels_that_are_registered() {
     let telemetry = Telemetry::new(std::io::sink());
     one_of_everything(&telemetry, &"a/b".into());
+    telemetry.set_plugins(plugins);
     let page = Page::parse(&telemetry.render());
     for metric in METRICS {
         let parts: &[_] = if metric.kind == plait_telemetry::Kind::Histogram { &["_sum", "_count"] } else { &[""] };

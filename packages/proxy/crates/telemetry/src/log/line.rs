@@ -198,6 +198,8 @@ mod tests {
         record.permitted(&policy("readers").into());
         record.would_be_denied(&policy("strict"));
         record.would_be_denied(&policy("stricter"));
+        record.label("tenant", "acme");
+        record.label("plan", "gold");
         record.rejected(Reason::UpstreamReset, Some(policy("x")));
         record.trace = TraceContext::parse(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").unwrap();
         (record.generation, record.attempts, record.sent_bytes, record.received_bytes) = (42, 2, 10, 20);
@@ -207,7 +209,7 @@ mod tests {
             + r#""route":"bookshop/ledger#0","backend":"bookshop/ledger:80","endpoint":"bookshop/ledger-1","method":"GET","#
             + r#""authority":"ledger:80","path":"/a","status":502,"reason":"upstream_reset","object":"AuthorizationPolicy bookshop/x","#
             + r#""policy":"AuthorizationPolicy bookshop/readers","#
-            + r#""dry_run":"AuthorizationPolicy bookshop/strict,AuthorizationPolicy bookshop/stricter","attempts":2,"#
+            + r#""dry_run":"AuthorizationPolicy bookshop/strict,AuthorizationPolicy bookshop/stricter","labels":"tenant=acme,plan=gold","attempts":2,"#
             + r#""duration_ms":12.034,"sent_bytes":10,"received_bytes":20,"trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","#
             + r#""span_id":"00f067aa0ba902b7","generation":42}"#
             + "\n";
