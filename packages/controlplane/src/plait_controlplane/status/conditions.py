@@ -39,7 +39,6 @@ class Programming:
     """Proxies that need it and have not said yet that they have it."""
     rejected: tuple[str, ...] = ()
     """What proxies said that would not take it."""
-    having: int = 0
 
 
 def of_object(verdict: Verdict, programming: Programming) -> list[Condition]:

@@ -23,7 +23,7 @@ def programming(publication: Publication, proxies: Iterable[ProxyState], key: Ke
     resource = publication.resources.get(wanted)
     if resource is None:
         return Programming()
-    late, rejected, having = [], [], 0
+    late, rejected = [], []
     name = resource_pb2.ResourceKind.Name(wanted[0]).removeprefix("RESOURCE_KIND_").capitalize()
     for state in proxies:
         refusal = state.rejections.get((name, wanted[1])) or state.rejections.get(("", ""))
@@ -33,9 +33,7 @@ def programming(publication: Publication, proxies: Iterable[ProxyState], key: Ke
             rejected.append(f"{state.proxy}: {refusal.path} {refusal.reason}".replace(":  ", ": "))
         elif state.acked.get(wanted) != resource.version:
             late.append(state.proxy)
-        else:
-            having += 1
-    return Programming(tuple(sorted(late)), tuple(sorted(rejected)), having)
+    return Programming(tuple(sorted(late)), tuple(sorted(rejected)))
 
 
 def _is_current(publication: Publication, state: ProxyState) -> bool:
