@@ -2,7 +2,7 @@
 //! The storage is reused from request to request of a connection or stream, so that none is allocated after warm-up.
 
 use std::{
-    fmt::Write,
+    fmt::{self, Write},
     ops::Deref,
     sync::{Arc, LazyLock},
 };
@@ -60,10 +60,15 @@ static EMPTY: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from(""));
 
 /// A name that requests of a connection share, so that to note the same again counts no reference: each count is a write that the processor waits for,
 /// and a request would make twenty.
-#[derive(Debug)]
 pub struct Name {
     noted: Arc<str>,
     is_set: bool,
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
 }
 
 impl Default for Name {
