@@ -31,8 +31,7 @@ pub fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
 pub fn write_framing(out: &mut Vec<u8>, framing: Framing) {
     match framing {
         Framing::None | Framing::UntilClose => {}
-        // Writing to a Vec cannot fail.
-        Framing::Length(length) => drop(write!(out, "content-length: {length}\r\n")),
+        Framing::Length(length) => write_field(out, "content-length", itoa::Buffer::new().format(length).as_bytes()),
         Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
     }
 }

@@ -2,8 +2,10 @@
 //! Never tries again once the caller got a byte, nor what cannot be repeated safely.
 
 use std::{
+    future::poll_fn,
     pin::pin,
     rc::Rc,
+    task::Poll,
     time::{Duration, SystemTime},
 };
 
@@ -24,6 +26,7 @@ use crate::{
     failed::{Failed, Fault},
     health,
     hop::Hop,
+    patience::poll_alarm,
     plan::{Plan, Target},
     queue,
     reject::Reject,
@@ -208,12 +211,19 @@ async fn in_time(call: &mut Call, (plan, hop): (&Plan, &Hop<'_>), tries: &mut Tr
         return once(call, (plan, hop), tries, outcome).await;
     };
     let generation = plan.snapshot.generation;
-    {
-        // Pinned here: what is moved into the timeout is copied with all the room that it needs.
-        let trying = pin!(once(call, (plan, hop), tries, outcome));
-        if let Ok(done) = tokio::time::timeout_at(limit, trying).await {
-            return done;
-        }
+    let mut alarm = call.alarm.take().unwrap_or_else(|| Box::pin(tokio::time::sleep_until(limit)));
+    let done = {
+        // Pinned here: what is moved into a future is copied with all the room that it needs.
+        let mut trying = pin!(once(call, (plan, hop), tries, outcome));
+        let in_time = poll_fn(|cx| match trying.as_mut().poll(cx) {
+            Poll::Ready(done) => Poll::Ready(Some(done)),
+            Poll::Pending => poll_alarm(alarm.as_mut(), limit, cx).map(|()| None),
+        });
+        in_time.await
+    };
+    call.alarm = Some(alarm);
+    if let Some(done) = done {
+        return done;
     }
     let whole = deadline.is_some_and(|deadline| deadline <= limit);
     let reason = if whole { Reason::RequestTimeout } else { Reason::AttemptTimeout };

@@ -1,11 +1,12 @@
 //! One request on its way: who asks, what is asked, what goes back. The storage is that of a connection or stream and reused by its requests.
 //! Made by `http1` and `mesh::server`; read and filled by every stage of `request`.
 
-use std::{rc::Rc, sync::Arc};
+use std::{pin::Pin, rc::Rc, sync::Arc};
 
 use plait_http1::Framing;
 use plait_model::{DestinationKey, Peer, Protocol, RequestHead, ResponseHead, Workload};
 use plait_telemetry::{Direction, Record};
+use tokio::time::Sleep;
 
 use crate::{
     answer::Answer,
@@ -48,6 +49,8 @@ pub(crate) struct Call {
     pub(crate) named: Option<Named>,
     /// The plugins that it passes.
     pub(crate) passing: Option<Rc<Passing>>,
+    /// Rings when a try takes too long; see `patience`.
+    pub(crate) alarm: Option<Pin<Box<Sleep>>>,
 }
 
 /// An authority, and the destination and port that it stands for.
@@ -60,6 +63,7 @@ pub(crate) struct Storage {
     response: Box<ResponseHead>,
     kept: Kept,
     named: Option<Named>,
+    alarm: Option<Pin<Box<Sleep>>>,
 }
 
 /// What the caller wants beside an answer.
@@ -144,7 +148,7 @@ impl Call {
         (body, answer): (Source, Answer),
         storage: Storage,
     ) -> Self {
-        let Storage { head, response, kept, named } = storage;
+        let Storage { head, response, kept, named, alarm } = storage;
         Self {
             worker,
             workload,
@@ -162,12 +166,13 @@ impl Call {
             first_word: None,
             named,
             passing: None,
+            alarm,
         }
     }
 
     /// Leaves the storage for the next request of the connection.
     pub(crate) fn retire(self) -> Storage {
-        Storage { head: self.head, response: self.response, kept: self.kept, named: self.named }
+        Storage { head: self.head, response: self.response, kept: self.kept, named: self.named, alarm: self.alarm }
     }
 
     /// The record of its connection's requests.

@@ -1,5 +1,6 @@
 //! The wait for more of a connection: until bytes come, its peer closes, a limit of time passes, or the proxy stops. Used by `http1`.
-//! Made once for a connection: to set a timer and to enlist for the drain with every request costs more than to parse one.
+//! Made once for a connection: to set a timer and to enlist for the drain with every request costs more than to parse one. Its alarm serves
+//! `attempt` too.
 
 use std::{
     pin::Pin,
@@ -54,18 +55,23 @@ impl<'c> Patience<'c> {
             self.stopping = true;
             return Poll::Ready(Came::Drain);
         }
-        if until < self.alarm.deadline() {
-            self.alarm.as_mut().reset(until);
-        }
-        while self.alarm.as_mut().poll(cx).is_ready() {
-            if Instant::now() >= until {
-                return Poll::Ready(Came::Late);
-            }
-            // It was set for an earlier wait, and moved by none of those since.
-            self.alarm.as_mut().reset(until);
-        }
-        Poll::Pending
+        poll_alarm(self.alarm.as_mut(), until, cx).map(|()| Came::Late)
     }
+}
+
+/// Resolves at `until`, or later. The alarm is moved only when it would ring too late: one that rings too early was set for an earlier wait, and is
+/// set again. So what hardly ever takes too long sets no timer.
+pub(crate) fn poll_alarm(mut alarm: Pin<&mut Sleep>, until: Instant, cx: &mut Context<'_>) -> Poll<()> {
+    if until < alarm.deadline() {
+        alarm.as_mut().reset(until);
+    }
+    while alarm.as_mut().poll(cx).is_ready() {
+        if Instant::now() >= until {
+            return Poll::Ready(());
+        }
+        alarm.as_mut().reset(until);
+    }
+    Poll::Pending
 }
 
 #[cfg(test)]
