@@ -178,17 +178,29 @@ impl Slot {
     /// A live connection that may still be used and has room. Those of another proof are left to their last requests.
     async fn ready(&self, proof: &Proof) -> Option<Stream> {
         loop {
-            let live = {
+            let (mut sender, state, streams) = {
                 let mut all = self.live.borrow_mut();
                 all.retain(|live| live.proof == *proof && !live.state.ended.get());
                 let most = all.len() >= CONNECTIONS;
-                all.iter().find(|live| live.has_room()).or_else(|| all.last().filter(|_| most)).cloned()?
+                let live = all.iter().find(|live| live.has_room()).or_else(|| all.last().filter(|_| most))?;
+                (live.sender.clone(), live.state.clone(), live.streams.clone())
             };
-            if let Ok(stream) = live.clone().stream().await {
-                return Some(stream);
+            if poll_fn(|cx| sender.poll_ready(cx)).await.is_ok() {
+                return Some(Stream::begin(sender, state, &streams));
             }
-            self.live.borrow_mut().retain(|other| !Rc::ptr_eq(&other.state, &live.state));
+            self.live.borrow_mut().retain(|other| !Rc::ptr_eq(&other.state, &state));
         }
+    }
+}
+
+impl Stream {
+    fn begin(sender: SendRequest<Bytes>, state: Rc<State>, streams: &Streams) -> Self {
+        if let Some(entry) = &*state.entry.borrow() {
+            entry.request();
+        }
+        state.busy.set(state.busy.get() + 1);
+        state.used.set(true);
+        Self { sender, busy: Busy { state, _counted: streams.one_more() } }
     }
 }
 
@@ -266,12 +278,7 @@ impl Live {
     /// Waits until the connection takes one more request.
     async fn stream(mut self) -> Result<Stream, h2::Error> {
         poll_fn(|cx| self.sender.poll_ready(cx)).await?;
-        if let Some(entry) = &*self.state.entry.borrow() {
-            entry.request();
-        }
-        self.state.busy.set(self.state.busy.get() + 1);
-        self.state.used.set(true);
-        Ok(Stream { sender: self.sender, busy: Busy { state: self.state, _counted: self.streams.one_more() } })
+        Ok(Stream::begin(self.sender, self.state, &self.streams))
     }
 }
 
