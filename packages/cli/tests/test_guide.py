@@ -32,6 +32,8 @@ class Reader:
             self.write(text)
         elif language == "markdown":
             self.add_row(text)
+        elif language == "text":
+            pass  # what `run` says: test_plugin_run.py holds it against the command
         elif language == "yaml":
             self.attach(text)
         else:
@@ -84,6 +86,6 @@ def commands(text: str) -> Iterator[tuple[str, list[str]]]:
 def test_the_guide_can_be_followed_to_its_end(tmp_path: Path) -> None:
     reader = Reader(tmp_path)
     blocks = BLOCK.findall(GUIDE.read_text())
-    assert {language for language, _ in blocks} == {"console", "python", "markdown", "yaml"}
+    assert {language for language, _ in blocks} == {"console", "python", "markdown", "text", "yaml"}
     for language, text in blocks:
         reader.follow(language, text)

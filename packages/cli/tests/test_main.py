@@ -9,7 +9,10 @@ import pytest
 from plait_cli.main import VERBS
 
 LINE_WIDTH = 100
-PLUGIN = [("plugin",), *(("plugin", verb) for verb in ("new", "test", "check", "bench", "build", "publish", "list"))]
+PLUGIN = [
+    ("plugin",),
+    *(("plugin", verb) for verb in ("new", "test", "check", "bench", "build", "publish", "list", "run")),
+]
 
 
 def plait(*words: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:

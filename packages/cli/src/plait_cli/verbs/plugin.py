@@ -90,6 +90,21 @@ def bench(
         print_costs(name, costs)
 
 
+@app.command("run", epilog="Example: plait plugin run --port 8080")
+def run(
+    folder: FolderOption = HERE,
+    plugin: PluginOption = None,
+    config: ConfigOption = None,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Where requests come in; 0 is a free one.")] = 0,
+) -> None:
+    """Runs the plugin in a mesh on this machine, before an echo service; a saved file is live a moment later."""
+    from plait_cli.plugins.running import run as run_mesh  # late: what a mesh needs, other verbs do without
+
+    project = find_project(folder)
+    name, _ = project.one(plugin)
+    run_mesh(project, name, project.config(config), port, lambda line: print(line, flush=True))
+
+
 @app.command("build", epilog="Example: plait plugin build --out dist")
 def build(
     folder: FolderOption = HERE,
