@@ -138,14 +138,15 @@ async fn an_endpoint_that_cannot_be_reached_loses_the_session_but_not_the_reques
     stage.add_place("reviews", 2).await;
     stage.apply(vec![stage.endpoints(&PLACES[..2]).resource(), reviews(affinity(cookie(), None)).resource()]).await;
     let answer = "HTTP/1.1 200 OK\r\nset-cookie: own=1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-    let first = stage.origin("reviews-1").serves(move |_| answer.into());
+    let mut first = stage.origin("reviews-1").serves(move |_| answer.into());
     let _second = stage.origin("reviews-2").answers(move |_| answer.into());
     let mut caller = stage.caller_connects().await;
     let mut cookies = Vec::new();
     for _ in 0..2 {
         cookies.push(repeated(made(&asks(&mut caller, "").await).unwrap()));
     }
-    drop(first);
+    // Waited for: until its listener is gone it takes a request with it.
+    first.shutdown().await;
     let mut renewed = 0;
     for cookie in &cookies {
         let answer = asks(&mut caller, cookie).await;

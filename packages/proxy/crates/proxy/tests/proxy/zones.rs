@@ -84,11 +84,14 @@ async fn what_the_callers_zone_cannot_carry_spills_over() {
 async fn endpoints_that_die_in_the_callers_zone_lose_no_request() {
     for algorithm in ALGORITHMS {
         let stage = stage(Way::Hop, &["a", "a", "b"], algorithm).await;
-        let dying = [1, 2].map(|number| stage.origin(&format!("reviews-{number}")).serves(|_| OK.into()));
+        let mut dying = [1, 2].map(|number| stage.origin(&format!("reviews-{number}")).serves(|_| OK.into()));
         let other = stage.origin("reviews-3").answers(|_| OK.into());
         calls(&stage, 10).await;
         assert_eq!(other.count(), 0);
-        drop(dying);
+        // Waited for: until its listener is gone a process takes requests with it.
+        for one in &mut dying {
+            one.shutdown().await;
+        }
         calls(&stage, 30).await;
         assert!(other.count() >= 25, "{algorithm:?}: {}", other.count());
     }
