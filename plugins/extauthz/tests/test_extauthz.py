@@ -152,7 +152,7 @@ def test_over_http_a_status_decides(
         ("POST", "/false", 403),
         ("POST", "/undefined", 403),
         ("POST", "/no", 451),
-        ("POST", "/junk", 503),  # unintelligible: an error, which the policy refuses
+        ("POST", "/junk", 500),  # unintelligible: an error, which the policy refuses
     ],
 )
 def test_by_opas_api_the_rules_result_decides(opa: str, method: str, path: str, status: int) -> None:

@@ -1,6 +1,8 @@
 """The way to the Kubernetes API server: where it is, one question at a time, and watches; JSON in and JSON out.
 
-Called by whatever talks to a cluster. Knows no kind and keeps nothing: callers decide what an error means to them.
+Called by whatever talks to a cluster. Knows no kind and keeps nothing: callers decide what an error means to them. The
+client's library takes most of a second to load, so it is loaded by whom it serves: the command has verbs without a
+cluster.
 """
 
 import asyncio
@@ -9,9 +11,6 @@ import os
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Any, Self
-
-import aiohttp
-from kubernetes.aio import client, config
 
 Object = dict[str, Any]
 
@@ -44,6 +43,8 @@ class ApiServer:
     """One API server. Use as `async with await ApiServer.connect() as api`."""
 
     def __init__(self, configuration: Any) -> None:
+        from kubernetes.aio import client
+
         self._client = client.ApiClient(configuration)
 
     @classmethod
@@ -52,6 +53,8 @@ class ApiServer:
 
         Raises ApiError when neither is there.
         """
+        from kubernetes.aio import client, config
+
         found = client.Configuration()
         try:
             if kubeconfig is None and context is None and await asyncio.to_thread(IN_CLUSTER.exists):
@@ -88,6 +91,8 @@ class ApiServer:
         accept: str = "application/json",
     ) -> Object:
         """What the server answers; raises ApiError."""
+        import aiohttp
+
         headers = {"Accept": accept, "Content-Type": content}
         try:
             answer = await self._call(method, path, (query, headers, body), TIMEOUT_SECONDS)
@@ -102,6 +107,8 @@ class ApiServer:
 
         A server that says nothing for `quiet_seconds` is taken for gone: one that is there sends bookmarks.
         """
+        import aiohttp
+
         limit = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT_SECONDS, sock_read=quiet_seconds)
         words = {**query, "watch": "true", "allowWatchBookmarks": "true"}
         answer = None
