@@ -276,11 +276,11 @@ class Telemetry:
 
     @hook(Phase.REQUEST, Combine.MERGE)
     def labels(self, request: Request) -> Mapping[str, str] | None:
-        """Gives labels to the metrics of a request. Few values: each makes a series.
+        """Gives labels to what the access log tells of a request; metrics do not have them.
 
         When: last of the hooks on a request.
         How often: once per request.
-        Changes: labels of the request's metrics, as declared in `Writes(labels=…)`.
+        Changes: labels of the request in the access log, as declared in `Writes(labels=…)`.
 
         Example:
             reads = plait.Reads(headers={"x-tenant"})
