@@ -60,11 +60,11 @@ impl Asking {
             let end = match submitted {
                 Ok(waiter) => waiter.await,
                 Err(NotTaken::Gone) => End::NotStarted,
-                Err(NotTaken::Full) if self.has_room().await => {
-                    submitted = self.submit();
+                Err(NotTaken::Full) => {
+                    submitted = self.submit_into_room().await;
                     continue;
                 }
-                Err(NotTaken::Full | NotTaken::TooMuch) => match self.failed(None, Cause::Overload, "too much waits for its worker") {
+                Err(NotTaken::TooMuch) => match self.failed(None, Cause::Overload, "too much waits for its worker") {
                     Some(verdict) => return verdict,
                     None => End::NotStarted,
                 },
@@ -86,11 +86,18 @@ impl Asking {
         }
     }
 
-    /// Waits for room in the ring, until the call's time is over: bodies are longer than a ring when there are many.
-    async fn has_room(&self) -> bool {
-        let Some(link) = self.line.current() else { return true };
+    /// Asks as soon as the ring has room, until the call's time is over: bodies are longer than a ring when there are many.
+    async fn submit_into_room(&mut self) -> Result<Waiter, NotTaken> {
         let until = self.began + self.chain.info.deadline;
-        tokio::time::timeout_at(until.into(), link.room()).await.is_ok()
+        loop {
+            let link = self.line.current().ok_or(NotTaken::Gone)?;
+            // Before the ring is looked at: what is given back between the two would be missed, and the call waits for nobody.
+            let room = link.room();
+            match self.submit() {
+                Err(NotTaken::Full) => tokio::time::timeout_at(until.into(), room).await.map_err(|_| NotTaken::TooMuch)?,
+                taken => return taken,
+            }
+        }
     }
 
     /// The worker may be of another generation than the one that was asked before: the same plugins, perhaps in another order.

@@ -136,9 +136,9 @@ impl Link {
         Ok(id)
     }
 
-    /// Waits until there may be room in the ring again.
-    pub(crate) async fn room(&self) {
-        self.room.notified().await;
+    /// Waits until there may be room in the ring again; room that comes before the first poll counts too.
+    pub(crate) fn room(&self) -> impl Future<Output = ()> {
+        self.room.notified()
     }
 
     /// The end of a call; None when it was never under way.

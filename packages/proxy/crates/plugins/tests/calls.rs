@@ -249,6 +249,29 @@ fn bodies_that_fill_the_ring_wait_for_room() {
 }
 
 #[test]
+fn room_that_was_given_back_before_a_call_waits_for_it_is_found() {
+    on_a_thread(async || {
+        let mut plugin = plugin("a/counts", "scripted:Counts");
+        plugin.deadline = PATIENCE;
+        let rig = Rig::new(vec![plugin]);
+        let chain = rig.wait().await.unwrap();
+        let body = vec![7; 300_000];
+        let ask = || {
+            chain.call(Phase::RequestBody, |writer| {
+                writer.bytes(Field::Body, &body);
+                writer.last();
+            })
+        };
+        // The last of these meet a full ring, and are looked at only when the first are answered and it is empty.
+        let calls: Vec<_> = (0..12).map(|_| ask()).collect();
+        for call in calls {
+            assert_eq!(call.verdict().await.body().as_deref(), Some(&b"300000"[..]));
+        }
+        rig.host.stop().await;
+    });
+}
+
+#[test]
 fn what_waits_for_a_worker_is_bounded_and_answered_at_once_beyond() {
     on_a_thread(async || {
         let mut plugin = scripted("a/busy");
