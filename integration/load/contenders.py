@@ -18,6 +18,7 @@ import ours
 import peer_envoy
 import peer_haproxy
 import peer_nginx
+from load import PLAIN, Asked
 from protocol import Protocol
 
 FIRST_PORT = 19000
@@ -28,13 +29,15 @@ END_SECONDS = 5
 class Contender:
     """`name`: the maker, then what sets it apart within the group ("plait pair"). `port`: where the load goes.
 
-    `commands`: the processes whose CPU time and memory count. `inner`: a port between them.
+    `commands`: the processes whose CPU time and memory count. `inner`: a port between them. `asked`: what it is loaded
+    with, where the cases do not say it.
     """
 
     name: str
     port: int
     commands: list[list[str]]
     inner: int | None = None
+    asked: Asked = PLAIN
 
     @property
     def maker(self) -> str:

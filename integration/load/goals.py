@@ -44,6 +44,12 @@ GOALS = [
     Goal("memory", "idle MB", "plait", "", 15, 10, " MB"),
     Goal("memory", "idle MB", "plait 1000 services", "", 40, 20, " MB"),
     Goal("memory", "KB an idle connection", "plait", "", 8, 4, " KB"),
+    Goal("plugins", "1 connection", "plait sync", "envoy ext_authz", 1.0, 0.5),
+    Goal("plugins", "32 connections", "plait sync", "envoy ext_authz", 1.0, 0.5),
+    Goal("plugins", "256 connections", "plait sync", "envoy ext_authz", 1.0, 0.5),
+    Goal("plugins", "32 connections", "plait sync", "envoy lua", 1.0, 0.5),
+    Goal("plugins", "32 connections", "plait sync", "", None, 3.0, " µs"),
+    Goal("plugins", "32 connections", "plait plugin elsewhere", "", 1.0, 0.5, " µs"),
 ]
 
 

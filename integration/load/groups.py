@@ -6,6 +6,7 @@ To add a group: a function here, its name in GROUPS, and what it must reach in g
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import filters
 import load
 import measure
 import ours
@@ -13,7 +14,7 @@ import peer_envoy
 import peer_nginx
 import rounds
 from contenders import Bench, Contender, hops, pairs, running
-from load import Handshake
+from load import Asked, Handshake
 from protocol import HOST, Protocol
 from rounds import Calls, Case, Plan, Row, Rows
 
@@ -32,6 +33,8 @@ class Outcome:
     title: str
     rows: Rows
     calls: Calls = field(default_factory=dict)
+    against: dict[str, str] = field(default_factory=dict)
+    """Whom a contender is compared with, where it is not Envoy's of the same name."""
 
 
 def compare(bench: Bench, plan: Plan, title: str, contenders: list[Contender], cases: list[Case]) -> Outcome:
@@ -43,7 +46,7 @@ def compare(bench: Bench, plan: Plan, title: str, contenders: list[Contender], c
 def http(connections: int, path: str = "/") -> Case:
     return Case(
         column(connections, bulk=path != "/"),
-        lambda contender, seconds: load.wrk(contender.port, connections, seconds, path),
+        lambda contender, seconds: load.wrk(contender.port, connections, seconds, Asked(path)),
         traced=connections == BULK_CONNECTIONS and path == "/",
     )
 
@@ -186,6 +189,14 @@ def many_services(bench: Bench) -> list[Contender]:
     return found
 
 
+def plugins(bench: Bench, plan: Plan) -> Outcome:
+    contenders = filters.contenders(bench)
+    with running(contenders, bench.folder / "log") as pids:
+        rows, calls = rounds.cpu(contenders, filters.cases(plan.connections), pids, plan)
+    title = "What a filter adds to the same proxy without one, whose row stands as it is; a filter's ratio is to Lua's"
+    return Outcome(f"{title}. CPU µs a request", filters.added(rows), calls, filters.against(contenders))
+
+
 GROUPS: dict[str, Callable[[Bench, Plan], Outcome]] = {
     "hop": hop,
     "pair": pair,
@@ -196,4 +207,5 @@ GROUPS: dict[str, Callable[[Bench, Plan], Outcome]] = {
     "handshake": handshake,
     "latency": latency,
     "memory": memory,
+    "plugins": plugins,
 }

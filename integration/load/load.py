@@ -31,37 +31,60 @@ class Load:
     void: str
 
 
-def wrk(port: int, connections: int, seconds: int, path: str = "/") -> Load:
-    size = answer_bytes(port, path)
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(HERE / "wrk.lua"), "-H", f"Host: {HOST}"]
-    text = run([*command, f"http://127.0.0.1:{port}{path}"], seconds)
+@dataclass(frozen=True)
+class Asked:
+    """A request of HTTP/1.1: a POST where it has a body. `fields`: beside the host. `status`: the one that is right."""
+
+    path: str = "/"
+    fields: tuple[str, ...] = ()
+    body_bytes: int = 0
+    status: int = 200
+
+
+PLAIN = Asked()
+
+
+def wrk(port: int, connections: int, seconds: int, asked: Asked = PLAIN) -> Load:
+    size = answer_bytes(port, asked)
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(HERE / "wrk.lua")]
+    command += [word for field in (f"Host: {HOST}", *asked.fields) for word in ("-H", field)]
+    text = run([*command, f"http://127.0.0.1:{port}{asked.path}", "--", str(asked.body_bytes)], seconds)
     found = re.search(r"counted (\d+) (\d+) (\d+) (\d+)", text)
     if not found:
         return Load(0, "wrk printed no count")
     requests, received, refused, broken = map(int, found.groups())
-    if refused or broken:
-        return Load(requests, f"{refused} not 2xx, {broken} broken")
+    # wrk takes every status from 400 on for an error.
+    wrong = requests - refused if asked.status >= 400 else refused
+    if wrong or broken:
+        return Load(requests, f"{wrong} not {asked.status // 100}xx, {broken} broken")
     # What was under way when the time was over counts as bytes alone.
     least, most = requests * (size - SLACK_BYTES), requests * (size + SLACK_BYTES) + connections * size
     return Load(requests, "" if least <= received <= most else f"{received} bytes in {requests} answers of {size}")
 
 
 @functools.cache
-def answer_bytes(port: int, path: str) -> int:
-    """How long a whole answer is, head and body; it must be a 200 that tells the length of its body."""
+def answer_bytes(port: int, asked: Asked) -> int:
+    """How long a whole answer is, head and body; it must be of the right status and tell the length of its body."""
     with socket.create_connection(("127.0.0.1", port), 5) as connection:
-        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
+        connection.sendall(request(asked))
         answer = b""
         while b"\r\n\r\n" not in answer:
             answer += received(connection)
         head, body = answer.split(b"\r\n\r\n", 1)
         length = re.search(rb"\r\ncontent-length: *(\d+)", head, re.IGNORECASE)
-        if not head.startswith(b"HTTP/1.1 200") or not length:
+        if not head.startswith(f"HTTP/1.1 {asked.status}".encode()) or not length:
             raise ConnectionError(f"port {port} answered {head.splitlines()[0]!r}")
         left = int(length.group(1)) - len(body)
         while left > 0:
             left -= len(received(connection))
         return len(head) + 4 + int(length.group(1))
+
+
+def request(asked: Asked) -> bytes:
+    fields = [f"Host: {HOST}", *asked.fields]
+    fields += [f"Content-Length: {asked.body_bytes}"] if asked.body_bytes else []
+    head = "\r\n".join([f"{'POST' if asked.body_bytes else 'GET'} {asked.path} HTTP/1.1", *fields, "", ""])
+    return head.encode() + b"x" * asked.body_bytes
 
 
 def received(connection: socket.socket) -> bytes:

@@ -3,6 +3,7 @@
 Called by rounds.py, groups.py and contenders.py; knows nothing of who is measured.
 """
 
+import contextlib
 import glob
 import re
 import signal
@@ -27,6 +28,16 @@ def cpu_nanoseconds(pids: list[int]) -> int:
             except FileNotFoundError:
                 continue  # the thread ended between listing and reading
     return total
+
+
+def families(pids: list[int]) -> list[int]:
+    """The processes with all that descend from them."""
+    found = list(pids)
+    for pid in found:  # grows as children are found
+        for path in glob.glob(f"/proc/{pid}/task/*/children"):
+            with contextlib.suppress(FileNotFoundError):  # the thread ended between listing and reading
+                found += map(int, Path(path).read_text().split())
+    return found
 
 
 def resident_kilobytes(pids: list[int]) -> int:

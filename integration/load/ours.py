@@ -4,6 +4,7 @@ Called by contenders.py and groups.py; integration/protocols makes its mesh from
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from plait_sdk.contracts import (
     discovery_pb2,
     endpoint_pb2,
     mesh_pb2,
+    plugin_pb2,
     policy_pb2,
     resource_pb2,
     route_pb2,
@@ -73,6 +75,16 @@ def mesh(root: bytes) -> resource_pb2.Resource:
 
 
 @dataclass(frozen=True)
+class Attached:
+    """A Plugin of the wheel of this digest. `service`: whose calls pass it, "namespace/name"."""
+
+    entry: str
+    digest: str
+    config: str = "{}"
+    service: str = ORIGIN
+
+
+@dataclass(frozen=True)
 class Caller:
     """The side of the client: `port` is where its application calls, `inbound` where nobody does."""
 
@@ -82,6 +94,8 @@ class Caller:
     protocol: Protocol = Protocol.HTTP
     routes: int = 1
     services: tuple[str, ...] = ()
+    filters: tuple[route_pb2.Filter, ...] = ()
+    plugins: tuple[Attached, ...] = ()
 
 
 def caller(root: bytes, side: Caller) -> bytes:
@@ -99,17 +113,41 @@ def caller(root: bytes, side: Caller) -> bytes:
         workload.binds.add(listen=address, destination=ORIGIN, port=PORT, authority=f"origin:{PORT}")
     else:
         workload.outbound = address
+    named = {f"bench/plugin-{number}": attached for number, attached in enumerate(side.plugins)}
+    for name, attached in named.items():
+        workload.outbound_plugins.add(name=name, scopes=[workload_pb2.CallScope(service=attached.service)])
     upserts = [
         mesh(root),
+        *(plugin(name, attached) for name, attached in named.items()),
         resource(resource_pb2.RESOURCE_KIND_WORKLOAD, "bench/caller", workload),
         *service(ORIGIN, side.protocol, side.endpoints),
     ]
     if side.protocol is not Protocol.TCP:
-        upserts.append(resource(resource_pb2.RESOURCE_KIND_ROUTE, "HTTPRoute/bench/origin", route(side.routes)))
+        rules = route(side.routes, side.filters)
+        upserts.append(resource(resource_pb2.RESOURCE_KIND_ROUTE, "HTTPRoute/bench/origin", rules))
     for name in side.services:
         upserts += service(f"bench/{name}", side.protocol, side.endpoints)
     known = [ORIGIN, *(f"bench/{name}" for name in side.services)]
     return discovery_pb2.ChangeSet(nonce=1, generation=1, upserts=upserts, known=known).SerializeToString()
+
+
+def plugin(name: str, attached: Attached) -> resource_pb2.Resource:
+    """One whose time is not over when the machine is busy."""
+    body = plugin_pb2.Plugin(
+        object=resource_pb2.ObjectRef(kind="Plugin", namespace="bench", name=name.partition("/")[2]),
+        package="plait-bench-filters",
+        entry_point=attached.entry,
+        digest=attached.digest,
+        config=attached.config,
+        deadline=Duration(seconds=2),
+        memory_bytes=256 << 20,
+        body_bytes=1 << 20,
+        on_error=plugin_pb2.FAILURE_POLICY_CLOSED,
+        on_timeout=plugin_pb2.FAILURE_POLICY_CLOSED,
+        on_load_failure=plugin_pb2.FAILURE_POLICY_CLOSED,
+        group="bench/default",
+    )
+    return resource(resource_pb2.RESOURCE_KIND_PLUGIN, name, body)
 
 
 def traffic() -> service_pb2.CallTraffic:
@@ -130,7 +168,7 @@ def service(key: str, protocol: Protocol, endpoints: list[endpoint_pb2.Endpoint]
     ]
 
 
-def route(rules: int) -> route_pb2.Route:
+def route(rules: int, filters: Sequence[route_pb2.Filter] = ()) -> route_pb2.Route:
     """The last of the rules is the one that is asked for."""
     backend = route_pb2.Backend(service=ORIGIN, port=PORT, weight=1)
     return route_pb2.Route(
@@ -139,6 +177,7 @@ def route(rules: int) -> route_pb2.Route:
         rules=[
             route_pb2.RouteRule(
                 matches=[route_pb2.RouteMatch(path=route_pb2.PathMatch(type=route_pb2.MATCH_TYPE_PREFIX, value=value))],
+                filters=filters,
                 backends=[backend],
                 traffic=traffic(),
             )
@@ -187,10 +226,12 @@ def sidecar(inbound: int, process: int) -> endpoint_pb2.Endpoint:
     )
 
 
-def command(folder: Path, name: str, resources: bytes, account: str) -> list[str]:
+def command(folder: Path, name: str, resources: bytes, account: str, *more: str) -> list[str]:
+    """`more`: options of `plait-proxy run`."""
     path = folder / f"{name}.resources"
     path.write_bytes(resources)
     admin = folder / f"{name}.sock"
     return [
         "plait-proxy", "run", "--resources", str(path), "--admin", str(admin), "--identity-dir", str(folder / account),
+        *more,
     ]  # fmt: skip

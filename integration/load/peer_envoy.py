@@ -7,6 +7,8 @@ import functools
 import importlib.util
 import json
 import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,15 @@ Json = dict[str, Any]
 SERVER = f"called.bench.{DOMAIN}"
 TYPE = "type.googleapis.com/envoy.extensions"
 HTTP2 = {"max_concurrent_streams": 1000, "allow_connect": True}
+
+
+@dataclass(frozen=True)
+class Way:
+    """How something is done on the way of a request: filters, what its route says, and who is asked."""
+
+    filters: list[Json] = field(default_factory=list)
+    route: Json = field(default_factory=dict)
+    clusters: list[Json] = field(default_factory=list)
 
 
 @functools.cache
@@ -81,7 +92,15 @@ def hosts(routes: int = 1) -> list[Json]:
     return [{"name": "v", "domains": ["*"], "routes": [*named, last]}]
 
 
-def filters(protocol: Protocol, virtual_hosts: list[Json]) -> list[Json]:
+def filtered(folder: Path, name: str, port: int, origins: list[int], way: Way) -> list[str]:
+    """A hop with filters of `way` before its router."""
+    (only,) = hosts()
+    only["routes"][0] |= way.route
+    chain = filters(Protocol.HTTP, [only], way.filters)
+    return command(folder, f"envoy-{name}", listener(port, chain), [cluster(origins), *way.clusters])
+
+
+def filters(protocol: Protocol, virtual_hosts: list[Json], more: Sequence[Json] = ()) -> list[Json]:
     if protocol is Protocol.TCP:
         relay = {"@type": f"{TYPE}.filters.network.tcp_proxy.v3.TcpProxy", "stat_prefix": "t", "cluster": "o"}
         return [{"name": "tcp", "typed_config": relay}]
@@ -93,7 +112,7 @@ def filters(protocol: Protocol, virtual_hosts: list[Json]) -> list[Json]:
         "generate_request_id": True,
         "http2_protocol_options": HTTP2,
         "route_config": {"virtual_hosts": virtual_hosts},
-        "http_filters": [router],
+        "http_filters": [*more, router],
     }
     if protocol is Protocol.WEBSOCKET:
         manager["upgrade_configs"] = [{"upgrade_type": "websocket"}]

@@ -46,13 +46,33 @@ def http(folder: Path, name: str, body: str) -> list[str]:
 
 
 def origin(folder: Path, ports: list[int], files: Path) -> list[str]:
-    """100 bytes for every path but those under /big, which are files."""
+    """100 bytes for every path: under /tagged for those with a field x-tag alone, under /read once the body has come.
+
+    What is under /big are files.
+    """
     listen = " ".join(f"listen 127.0.0.1:{port} backlog=4096;" for port in ports)
+    answer = f'default_type text/plain; return 200 "{"0123456789" * 10}";'
+    # Only what is passed on is read before it is answered.
+    read = "client_body_buffer_size 256k; proxy_pass_request_body off; proxy_set_header Content-Length '';"
+    read += " proxy_method GET; proxy_http_version 1.1; proxy_set_header Connection ''; proxy_pass http://self/;"
     return http(
         folder,
         "origin",
-        f'server {{ {listen} sendfile on; location / {{ default_type text/plain; return 200 "{"0123456789" * 10}"; }}\n'
+        f"upstream self {{ server 127.0.0.1:{ports[0]}; keepalive 512; keepalive_requests 1000000000; }}\n"
+        f"server {{ {listen} sendfile on; location / {{ {answer} }}\n"
+        f'location /tagged {{ if ($http_x_tag = "") {{ return 400; }} {answer} }}\n'
+        f"location /read {{ {read} }}\n"
         f"location /big {{ root {files}; }} }}",
+    )
+
+
+def authorizer(folder: Path, port: int) -> list[str]:
+    """Answers whom Envoy's ext_authz asks about: 403 below /denied, else 200 and a field for the request."""
+    answer = 'location / { add_header x-tag "$http_x_user$http_accept_language"; return 200; }'
+    return http(
+        folder,
+        f"authorizer-{port}",
+        f"server {{ listen 127.0.0.1:{port} backlog=4096; {answer} location /denied {{ return 403; }} }}",
     )
 
 

@@ -6,7 +6,7 @@ Called by bench.py and goals.py; measures and judges nothing.
 import statistics
 
 from groups import Outcome
-from rounds import Row, Rows
+from rounds import Row
 
 
 def table(outcome: Outcome) -> str:
@@ -14,21 +14,24 @@ def table(outcome: Outcome) -> str:
     lines = [f"{outcome.title}, median (least to most), ratio to Envoy:", ""]
     lines += ["| proxy | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
     for name in outcome.rows:
-        cells = [cell(outcome.rows, name, column) for column in columns]
+        cells = [cell(outcome, name, column) for column in columns]
         lines.append("| " + " | ".join([name, *cells]) + " |")
     lines += calls(outcome)
     return "\n".join(lines)
 
 
-def cell(rows: Rows, name: str, column: str) -> str:
-    row = rows[name][column]
+def cell(outcome: Outcome, name: str, column: str) -> str:
+    row = outcome.rows[name].get(column)
+    if row is None:
+        return "–"
     if row.void:
         return f"void: {row.void}"
     text = f"{statistics.median(row.figures):.1f}"
     if len(row.figures) > 1:
         text += f" ({min(row.figures):.1f} to {max(row.figures):.1f})"
-    times = ratio(row, rows.get(twin(name), {}).get(column))
-    return text if times is None or name == twin(name) else f"{text}, {times:.2f}x"
+    base = outcome.against.get(name, twin(name))
+    times = ratio(row, outcome.rows.get(base, {}).get(column))
+    return text if times is None or name == base else f"{text}, {times:.2f}x"
 
 
 def twin(name: str) -> str:

@@ -42,11 +42,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Case:
-    """A column of the table. `traced`: where system calls are counted."""
+    """A column of the table. `traced`: where system calls are counted. `fits`: whether a contender does such work."""
 
     column: str
     load: Callable[[Contender, int], Load]
     traced: bool = False
+    fits: Callable[[Contender], bool] = lambda contender: True
 
 
 Rows = dict[str, dict[str, Row]]
@@ -60,14 +61,17 @@ def cpu(contenders: list[Contender], cases: list[Case], pids: dict[str, list[int
     rows: Rows = {contender.name: {} for contender in contenders}
     calls: Calls = {}
     for case in cases:
-        for contender in contenders:
+        fitting = [contender for contender in contenders if case.fits(contender)]
+        for contender in fitting:
             rows[contender.name][case.column] = Row(void=warm(case, contender))
-        able = [contender for contender in contenders if not rows[contender.name][case.column].void]
+        able = [contender for contender in fitting if not rows[contender.name][case.column].void]
         for contender in turns(able, plan.rounds):
             row = rows[contender.name][case.column]
-            before = measure.cpu_nanoseconds(pids[contender.name])
+            # What they started belongs to them: workers of plugins.
+            all_of_it = measure.families(pids[contender.name])
+            before = measure.cpu_nanoseconds(all_of_it)
             done = tried(case, contender, plan.seconds)
-            spent = measure.cpu_nanoseconds(pids[contender.name]) - before
+            spent = measure.cpu_nanoseconds(all_of_it) - before
             row.void = row.void or done.void
             row.figures.append(spent / 1000 / max(1, done.requests))
         if plan.traces and case.traced:

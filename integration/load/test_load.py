@@ -1,7 +1,7 @@
 """Which loads count: those whose answers were all whole and as they should be."""
 
 import pytest
-from load import calls
+from load import Asked, calls, request
 
 SAID = """
 requests: {requests} total, 1128 started, {requests} done, {requests} succeeded, {failed} failed, 0 errored, 0 timeout
@@ -28,6 +28,20 @@ def test_calls_count_when_all_were_answered_with_their_message(said: dict[str, i
     text = SAID.format(**{"requests": 1000, "ok": 1000, "refused": 0, "failed": 0, "data": 1000 * 105} | said)
     done = calls(text)
     assert (done.requests, done.void) == (1000, void)
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent"),
+    [
+        (Asked(), b"GET / HTTP/1.1\r\nHost: origin\r\n\r\n"),
+        (
+            Asked("/a", ("x-user: alice",), 3),
+            b"POST /a HTTP/1.1\r\nHost: origin\r\nx-user: alice\r\nContent-Length: 3\r\n\r\nxxx",
+        ),
+    ],
+)
+def test_the_answer_that_is_measured_is_that_to_the_same_request(asked: Asked, sent: bytes) -> None:
+    assert request(asked) == sent
 
 
 def test_a_generator_that_says_something_else_is_no_load() -> None:

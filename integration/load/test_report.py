@@ -1,6 +1,11 @@
 """What a run prints and judges, from figures that nobody measured."""
 
+import subprocess
+import sys
+
+import filters
 import goals
+import measure
 import pytest
 import report
 from contenders import Contender
@@ -25,6 +30,30 @@ def test_a_table_has_medians_spread_and_ratios_and_tells_what_is_void() -> None:
         "| nginx | 15.0, 0.62x | 20.0, 0.50x |",
         "| envoy | 24.0 (20.0 to 30.0) | 40.0 |",
     ]
+
+
+def test_what_a_contender_was_not_asked_has_a_dash_and_another_base_than_envoy_can_be_named() -> None:
+    rows = {**ROWS, "plait sync": {"32 connections": Row([6.0])}, "envoy lua": {"32 connections": Row([12.0])}}
+    table = report.table(Outcome("Something", rows, against={"plait sync": "envoy lua", "envoy lua": "envoy lua"}))
+    assert table.splitlines()[-2:] == ["| plait sync | 6.0, 0.50x | – |", "| envoy lua | 12.0 | – |"]
+
+
+def test_a_filter_has_what_it_adds_to_the_proxy_of_its_maker() -> None:
+    rows = filters.added({**ROWS, "plait sync": {"32 connections": Row([13.0, 11.0]), "256 connections": Row([21.0])}})
+    assert rows["plait"] == ROWS["plait"]
+    assert rows["plait sync"]["32 connections"].figures == [1.0, -1.0]
+    assert rows["plait sync"]["256 connections"].void == "without a filter: 3 not 2xx, 0 broken"
+
+
+def test_processes_count_with_those_that_they_started() -> None:
+    code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'print(1, flush=True); input()'])"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"1\n"
+        found = measure.families([parent.pid])
+        parent.communicate(b"\n")
+    assert found[0] == parent.pid
+    assert len(found) == 2
 
 
 def test_system_calls_stand_in_a_table_of_their_own() -> None:
