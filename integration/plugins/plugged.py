@@ -52,18 +52,19 @@ class Mesh:
         self.folder = Path(tempfile.mkdtemp(prefix="plait-plug-"))
         self.yaml, self.state = self.folder / "shop", self.folder / "state"
         self.wheels = self.folder / "wheels"
-        self.ports = {"web_out": free_port(), "stock": free_port()}
-        self.application: subprocess.Popen[bytes] | None = None
+        self.ports = {name: free_port() for name in ("web_out", "stock", "next")}
+        self.applications: list[subprocess.Popen[bytes]] = []
         self.digest = ""
 
     def start(self) -> None:
-        """Starts application and mesh, and waits until every sidecar is current."""
+        """Starts applications and mesh, and waits until every sidecar is current."""
         self.yaml.mkdir()
         self.wheels.mkdir()
         self.build()
         self.write("mesh.yaml", string.Template((HERE / "mesh.yaml").read_text()).substitute(self.ports))
-        command = [sys.executable, str(APPLICATION), "http", str(self.ports["stock"]), "stock-1"]
-        self.application = subprocess.Popen(command)
+        for port, name in (("stock", "stock-1"), ("next", "next-1")):
+            command = [sys.executable, str(APPLICATION), "http", str(self.ports[port]), name]
+            self.applications.append(subprocess.Popen(command))
         done = self.plait("up", str(self.yaml), "--state", str(self.state), "--plugins", str(self.wheels), "--detach")
         assert done.returncode == 0, done.stderr
         until(lambda: self.call().status_code == 200, "the Service answers")
@@ -78,9 +79,9 @@ class Mesh:
     def stop(self) -> None:
         """Ends everything, and tells what the parts said (pytest shows it when a test failed)."""
         self.plait("down", "--state", str(self.state))
-        if self.application is not None:
-            self.application.kill()
-            self.application.wait()
+        for application in self.applications:
+            application.kill()
+            application.wait()
         for log in sorted([*self.state.glob("**/log"), *self.state.glob("**/up.log")]):
             if log.is_file():
                 print(f"--- {log.relative_to(self.state)}\n{log.read_text(errors='replace')[-4000:]}")
@@ -116,9 +117,11 @@ class Mesh:
             (self.yaml / f"{name}.yaml").unlink()
         until(lambda: self.call().headers.get("x-answered") is None, "no plugin answers any more")
 
-    def call(self, path: str = "/", do: str = "", body: bytes = b"") -> httpx.Response:
+    def call(
+        self, path: str = "/", do: str = "", body: bytes = b"", headers: dict[str, str] | None = None
+    ) -> httpx.Response:
         """One request of web-1 to stock."""
-        headers = {"host": "stock", **({"x-do": do} if do else {})}
+        headers = {"host": "stock", **({"x-do": do} if do else {}), **(headers or {})}
         url = f"http://127.0.0.1:{self.ports['web_out']}{path}"
         with httpx.Client(timeout=30, trust_env=False) as client:
             return client.request("POST" if body else "GET", url, headers=headers, content=body or None)

@@ -230,9 +230,9 @@ class Routing:
     def choose_backend(self, request: Request, candidates: Candidates) -> str | None:
         """Picks one of the backends of the rule that matched; None leaves it to their weights.
 
-        When: after rate_limit_key.
+        When: after rate_limit_key, for an Outbound Plugin, where a rule has backends that can serve.
         How often: once per request.
-        Changes: the backend of the request.
+        Changes: the backend of the request, whatever its weight; filters of the backend are applied after that.
 
         Example:
             reads = plait.Reads(headers={"x-beta"})
@@ -531,7 +531,6 @@ SPECS: dict[str, Spec] = {name: function.hook_facts for name, function in HOOKS.
 
 NOT_CALLED = {
     "rate_limit_key": True,
-    "choose_backend": True,
     "rank_endpoints": True,
     "retry_decision": True,
     "on_data": True,

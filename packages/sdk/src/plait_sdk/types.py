@@ -236,7 +236,9 @@ class Body:
 
 
 class Candidates(Sequence[str]):
-    """The backends of the rule that was matched, "namespace/name", in the order of the route."""
+    """The backends of the rule that was matched and that can serve, "namespace/name", in the order of the route. Where
+    the rule has several ports of a Service they are told apart as "namespace/name:port".
+    """
 
     __slots__ = ("_names",)
 

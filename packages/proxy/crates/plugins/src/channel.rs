@@ -239,6 +239,18 @@ impl Chain {
         Call(self.begin(phase, fill))
     }
 
+    /// A plugin asked for what cannot be carried out: counted as its failure. What its onError says follows.
+    pub fn junk(&self, phase: Phase, plugin: &str) -> OnFailure {
+        let members = &self.chain.info.members;
+        let Some(index) = members.iter().position(|member| *member.spec.name == *plugin) else { return OnFailure::Closed };
+        self.chain.failed(Some(index as u8), phase, 0, Cause::Junk);
+        let follows = members[index].spec.on_error;
+        if follows == OnFailure::Open {
+            self.chain.bypassed(index as u8, phase);
+        }
+        follows
+    }
+
     fn begin(&self, phase: Phase, fill: impl FnOnce(&mut CallWriter)) -> Begun {
         let mut failures = Vec::new();
         let skip = match self.chain.left_out(phase, &mut failures) {

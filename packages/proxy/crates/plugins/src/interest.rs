@@ -11,6 +11,9 @@ use crate::{
     spec::PluginSpec,
 };
 
+/// The hook that is shown the backends of a rule.
+const CHOOSES: &str = "choose_backend";
+
 /// Names of headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Names {
@@ -98,8 +101,10 @@ pub struct ChainInterest {
     pub authority: bool,
     /// The fields of the peer.
     pub peer: bool,
-    /// Workload, service, port, route and candidates.
+    /// Workload, service, port and route.
     pub destination: bool,
+    /// The backends of the rule: somebody picks one of them.
+    pub candidates: bool,
     /// Trace context and the id of the request.
     pub trace: bool,
     /// The request's body.
@@ -132,6 +137,7 @@ impl ChainInterest {
         self.authority |= reads.authority;
         self.peer |= reads.peer;
         self.destination |= reads.destination;
+        self.candidates |= plugin.hooks.iter().any(|hook| hook == CHOOSES);
         self.trace |= reads.trace;
         self.body = self.body.max(reads.body.interest());
         self.response_body = self.response_body.max(reads.response_body.interest());

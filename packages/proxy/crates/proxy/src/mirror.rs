@@ -77,6 +77,7 @@ async fn deliver(worker: &Rc<Worker>, copy: Copy) -> Option<()> {
         target: Target::Backend(backend),
         rule: None,
         share: 0,
+        prefix: None,
         mirrors: Vec::new(),
         hash: None,
         session: None,

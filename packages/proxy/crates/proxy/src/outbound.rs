@@ -61,13 +61,13 @@ pub(crate) async fn decide(call: &mut Call, outcome: &mut Outcome<'_>) -> Result
     if service_port.protocol_for(&call.workload.namespace).is_opaque() && call.wish != Wish::Tunnel {
         call.tunnel_the_rest();
     }
-    let (rule, share) = match call.wish {
+    let (rule, share, prefix) = match call.wish {
         Wish::Tunnel => {
             let plan = tunnel::decide(call, outcome, snapshot.clone(), (&destination, service_port)).await?;
             return Ok(Decided::Go(plan));
         }
         Wish::Answer { .. } | Wish::Upgrade(_) => match routed(call, service_port, &snapshot)? {
-            Routed::Share(rule, share) => (rule, share),
+            Routed::Share(rule, share, prefix) => (rule, share, prefix),
             Routed::Redirected(rule) => {
                 outcome.route.set(&rule.label);
                 return Ok(Decided::Answered);
@@ -76,13 +76,23 @@ pub(crate) async fn decide(call: &mut Call, outcome: &mut Outcome<'_>) -> Result
     };
     outcome.route.set(&rule.label);
     outcome.backend.set(&rule.backends[share].backend);
-    let backend = backend(&rule, share, &snapshot)?;
-    let hash = hash::of_request(&backend, &call.head, &call.peer);
-    let session = backend.sessions.as_ref().and_then(|_| session::endpoint(&backend, &call.head, Some(unix_seconds())));
+    let target = Target::Backend(backend(&rule, share, &snapshot)?);
     let chain = call.workload.calls.chain(destination.key.as_str(), Some(&rule)).cloned();
-    let mut plan = Plan { snapshot, target: Target::Backend(backend), rule: Some(rule), share, mirrors: Vec::new(), hash, session, chain };
-    plan.mirrors = mirrors(plan.filters());
+    let mut plan = Plan { snapshot, target, rule: Some(rule), share, prefix, mirrors: Vec::new(), hash: None, session: None, chain };
+    if plan.chain.is_none() {
+        settle(call, &mut plan);
+    }
     Ok(Decided::Go(plan))
+}
+
+/// The backend stands, plugins having had their say: its filters are applied to the head, and what depends on either is chosen.
+pub(crate) fn settle(call: &mut Call, plan: &mut Plan) {
+    let (Some(rule), Target::Backend(backend)) = (&plan.rule, &plan.target) else { return };
+    let share = &rule.backends[plan.share];
+    rewrite::request(&share.filters, plan.prefix.as_deref(), &mut call.head);
+    plan.hash = hash::of_request(backend, &call.head, &call.peer);
+    plan.session = backend.sessions.as_ref().and_then(|_| session::endpoint(backend, &call.head, Some(unix_seconds())));
+    plan.mirrors = mirrors(plan.filters());
 }
 
 /// To a workload at its own address.
@@ -96,7 +106,7 @@ fn directly(call: &mut Call, outcome: &mut Outcome<'_>, snapshot: Arc<Snapshot>,
     outcome.backend.set(&backend.key);
     let target = Target::Backend(Arc::new(backend));
     let chain = call.workload.calls.chain(&outcome.destination, None).cloned();
-    Plan { snapshot, target, rule: None, share: 0, mirrors: Vec::new(), hash: None, session: None, chain }
+    Plan { snapshot, target, rule: None, share: 0, prefix: None, mirrors: Vec::new(), hash: None, session: None, chain }
 }
 
 /// Which destination, and which of its ports.
@@ -134,7 +144,8 @@ pub(crate) async fn discover(call: &Call, key: &DestinationKey) -> Result<(Arc<S
 }
 
 enum Routed {
-    Share(Arc<Rule>, usize),
+    /// The share of its backends that their weights or the caller's session choose, and the prefix that matched.
+    Share(Arc<Rule>, usize, Option<String>),
     Redirected(Arc<Rule>),
 }
 
@@ -158,10 +169,8 @@ fn routed(call: &mut Call, port: &DestinationPort, snapshot: &Snapshot) -> Resul
         None => share(&rule, snapshot)?,
     };
     let prefix = prefix_of(&choice);
-    for filters in [&rule.filters, &rule.backends[share].filters] {
-        rewrite::request(filters, prefix.as_deref(), &mut call.head);
-    }
-    Ok(Routed::Share(rule, share))
+    rewrite::request(&rule.filters, prefix.as_deref(), &mut call.head);
+    Ok(Routed::Share(rule, share, prefix))
 }
 
 /// The prefix that matched, kept apart from the head that it was found in; only rewrites need it.
@@ -189,11 +198,16 @@ pub(crate) fn share(rule: &Rule, snapshot: &Snapshot) -> Result<usize, Reject> {
 /// The backend of a share, unless it cannot serve.
 pub(crate) fn backend(rule: &Rule, share: usize, snapshot: &Snapshot) -> Result<Arc<Backend>, Reject> {
     let chosen = &rule.backends[share];
-    snapshot.backends.get(&chosen.backend).filter(|_| chosen.invalid.is_none()).cloned().ok_or_else(|| {
+    serving(chosen, snapshot).cloned().ok_or_else(|| {
         let why = chosen.invalid.as_deref().unwrap_or("it is not known here");
         let detail = format!("backend {} cannot serve: {why}", chosen.backend);
         Reject { object: Some((*rule.object).clone()), detail, ..Reject::new(Reason::BackendNotFound, snapshot.generation) }
     })
+}
+
+/// The backend of a share that can serve.
+pub(crate) fn serving<'s>(share: &WeightedBackend, snapshot: &'s Snapshot) -> Option<&'s Arc<Backend>> {
+    snapshot.backends.get(&share.backend).filter(|_| share.invalid.is_none())
 }
 
 /// A destination that the mesh does not have.
@@ -214,7 +228,7 @@ async fn outside(call: &Call, snapshot: Arc<Snapshot>, port: u16) -> Result<Plan
         return Err(reject(Reason::LoopDetected, format!("{host}:{port} is this proxy itself")).into());
     }
     let (target, chain) = (Target::Outside(address), call.workload.calls.chain("", None).cloned());
-    Ok(Plan { snapshot, target, rule: None, share: 0, mirrors: Vec::new(), hash: None, session: None, chain })
+    Ok(Plan { snapshot, target, rule: None, share: 0, prefix: None, mirrors: Vec::new(), hash: None, session: None, chain })
 }
 
 async fn resolve(host: &str, port: u16) -> Result<SocketAddr, String> {

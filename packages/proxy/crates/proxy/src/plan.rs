@@ -28,6 +28,8 @@ pub(crate) struct Plan {
     pub(crate) rule: Option<Arc<Rule>>,
     /// Which of the rule's backends was chosen.
     pub(crate) share: usize,
+    /// The prefix that the rule matched, where a rewrite needs it.
+    pub(crate) prefix: Option<String>,
     /// Mirrors that this request goes to.
     pub(crate) mirrors: Vec<Arc<str>>,
     /// What chooses among endpoints, where the backend's algorithm hashes.

@@ -27,7 +27,7 @@ pub(crate) async fn serve(call: &mut Call, record: &mut Record) {
     note(call, &mut outcome);
     trace(call, &mut outcome);
     let ended = match decide(call, &mut outcome).await {
-        Ok(Some(plan)) => run(call, &plan, &mut outcome).await,
+        Ok(Some(mut plan)) => run(call, &mut plan, &mut outcome).await,
         Ok(None) => answer_redirect(call, &mut outcome),
         Err(fault) => Err(fault),
     };
@@ -52,7 +52,7 @@ async fn decide(call: &mut Call, outcome: &mut Outcome<'_>) -> Result<Option<Pla
     }
 }
 
-async fn run(call: &mut Call, plan: &Plan, outcome: &mut Outcome<'_>) -> Result<(), Fault> {
+async fn run(call: &mut Call, plan: &mut Plan, outcome: &mut Outcome<'_>) -> Result<(), Fault> {
     outcome.protocol = protocol(call);
     let first_word = call.first_word.take();
     call.onlooker = (call.wish == Wish::Tunnel).then(|| {
@@ -61,8 +61,8 @@ async fn run(call: &mut Call, plan: &Plan, outcome: &mut Outcome<'_>) -> Result<
         Rc::new(Onlooker::new(counted, first_word))
     });
     // Boxed: most calls pass no plugins, and every one would carry room for it.
-    let entered = match &plan.chain {
-        Some(chain) => Box::pin(filters::enter(call, plan, chain, outcome)).await,
+    let entered = match plan.chain.clone() {
+        Some(chain) => Box::pin(filters::enter(call, plan, &chain, outcome)).await,
         None => Ok(()),
     };
     let ended = match entered {

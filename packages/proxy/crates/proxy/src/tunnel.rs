@@ -52,7 +52,7 @@ pub(crate) async fn decide(
     let hash = hash::of_request(&backend, &call.head, &call.peer);
     let chain = call.workload.calls.chain(destination.key.as_str(), Some(&rule)).cloned();
     let target = Target::Backend(backend);
-    Ok(Plan { snapshot, target, rule: Some(rule), share, mirrors: Vec::new(), hash, session: None, chain })
+    Ok(Plan { snapshot, target, rule: Some(rule), share, prefix: None, mirrors: Vec::new(), hash, session: None, chain })
 }
 
 fn to_the_service(call: &Call, snapshot: Arc<Snapshot>, destination: &Destination, port: u16) -> Result<Plan, Fault> {
@@ -62,7 +62,17 @@ fn to_the_service(call: &Call, snapshot: Arc<Snapshot>, destination: &Destinatio
     };
     let hash = hash::of_request(&backend, &call.head, &call.peer);
     let chain = call.workload.calls.chain(destination.key.as_str(), None).cloned();
-    Ok(Plan { snapshot, target: Target::Backend(backend), rule: None, share: 0, mirrors: Vec::new(), hash, session: None, chain })
+    Ok(Plan {
+        snapshot,
+        target: Target::Backend(backend),
+        rule: None,
+        share: 0,
+        prefix: None,
+        mirrors: Vec::new(),
+        hash,
+        session: None,
+        chain,
+    })
 }
 
 /// The server that the client of TLS asks for; or why there is none. Nothing that came is taken.

@@ -68,9 +68,10 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A stage with its steps made ready."""
+    """A stage with its steps made ready. `picks`: it is asked only where there is something to pick from."""
 
     hook: str
+    picks: bool
     combine: Combine
     steps: tuple[Ready, ...]
     wrappers: tuple[Ready, ...]
@@ -106,6 +107,8 @@ class Dispatcher:
             follow_trace(call.traceparent, call.tracestate)
         try:
             for line in self.lines.get((call.chain, call.phase), ()):
+                if line.picks and not call.candidates:
+                    continue
                 if (yield from self._stage(call, line)):
                     return
         except Failed as failed:
@@ -263,7 +266,8 @@ def _is_ours(frame: TracebackType) -> bool:
 
 
 def _line(stage: Stage) -> Line:
-    return Line(stage.hook, stage.combine, tuple(map(_ready, stage.steps)), tuple(map(_ready, stage.wrappers)))
+    picks = stage.hook == "choose_backend"
+    return Line(stage.hook, picks, stage.combine, tuple(map(_ready, stage.steps)), tuple(map(_ready, stage.wrappers)))
 
 
 def _ready(step: Step) -> Ready:

@@ -185,7 +185,7 @@ impl Passing {
                 (None, _) | (_, BodyInterest::None) => {}
                 (Some(_), BodyInterest::Peek(_)) => {
                     let plugin = passed.run.plugins.first().map(|plugin| plugin.name.clone()).unwrap_or_default();
-                    self.misdeed(passed, &plugin, "it looks at the beginning of a body, and cannot change it".into())?;
+                    self.misdeed((passed, phase), &plugin, "it looks at the beginning of a body, and cannot change it".into())?;
                 }
                 (Some(body), BodyInterest::Stream | BodyInterest::Buffer(_)) => piece = body,
             }
@@ -201,10 +201,10 @@ impl Passing {
             for (plugin, effect) in verdict.effects() {
                 let done = effects::change(&effect, Section::Trailers).map(|change| effects::apply(&change, trailers));
                 if let Some(Err(why)) = done {
-                    self.misdeed(passed, plugin, why)?;
+                    self.misdeed((passed, Phase::Trailers), plugin, why)?;
                 }
                 if let Effect::Body(_) = effect {
-                    self.misdeed(passed, plugin, "the body is over".into())?;
+                    self.misdeed((passed, Phase::Trailers), plugin, "the body is over".into())?;
                 }
             }
         }

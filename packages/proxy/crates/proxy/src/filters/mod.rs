@@ -5,6 +5,7 @@
 //! changed is carried out in `effects` alone.
 
 mod body;
+mod candidates;
 mod effects;
 mod passing;
 mod refusal;

@@ -9,11 +9,12 @@ use std::{
 
 use bytes::Bytes;
 use plait_model::{Chain, FailurePolicy, Reason, RequestHead, ResponseHead, Run};
-use plait_plugins::{BodyInterest, ChainInterest, Effect, Phase, Section, Verdict};
+use plait_plugins::{BodyInterest, ChainInterest, Effect, OnFailure, Phase, Section, Verdict};
 use plait_telemetry::{Direction, Outcome};
 
 use super::{
     body,
+    candidates::{Candidates, nothing_to_pick},
     effects::{self, Change, apply, change},
     refusal::{Instead, judge, refusal},
     runner::Runner,
@@ -22,7 +23,7 @@ use super::{
 use crate::{
     call::{Call, Wish},
     failed::Fault,
-    inbound,
+    inbound, outbound,
     plan::Plan,
 };
 
@@ -71,14 +72,17 @@ impl Passed {
 }
 
 /// The request, or the beginning of a connection: everything before it is sent.
-pub(crate) async fn enter(call: &mut Call, plan: &Plan, chain: &Arc<Chain>, outcome: &mut Outcome<'_>) -> Result<(), Fault> {
+pub(crate) async fn enter(call: &mut Call, plan: &mut Plan, chain: &Arc<Chain>, outcome: &mut Outcome<'_>) -> Result<(), Fault> {
     let passing = Rc::new(open(call, plan, chain, outcome).await.map_err(Fault::Instead)?);
     if call.wish == Wish::Tunnel {
         passing.connect().await.map_err(Fault::Instead)?;
     } else {
-        if passing.request(&mut call.head, outcome).await.map_err(Fault::Instead)? && call.direction == Direction::Inbound {
+        let changed = passing.request(&mut call.head, plan, outcome).await.map_err(Fault::Instead)?;
+        match call.direction {
             // What reaches the process is what was judged.
-            inbound::judge_again(call, plan)?;
+            Direction::Inbound if changed => inbound::judge_again(call, plan)?,
+            Direction::Inbound => {}
+            Direction::Outbound => outbound::settle(call, plan),
         }
         body::take(call, &passing).await?;
     }
@@ -163,25 +167,40 @@ impl Passing {
     }
 
     /// True when the request is not as it was.
-    async fn request(&self, head: &mut RequestHead, outcome: &mut Outcome<'_>) -> Result<bool, Instead> {
-        let mut changed = false;
+    async fn request(&self, head: &mut RequestHead, plan: &mut Plan, outcome: &mut Outcome<'_>) -> Result<bool, Instead> {
+        let (mut changed, mut candidates) = (false, self.candidates(plan));
         for passed in self.asked(Phase::Request) {
-            let verdict = self.ask(passed, Phase::Request, Seen { request: Some(head), ..Seen::default() }).await?;
+            let seen = Seen { request: Some(head), candidates: candidates.as_ref(), ..Seen::default() };
+            let verdict = self.ask(passed, Phase::Request, seen).await?;
             self.keep(&verdict);
             for (plugin, effect) in verdict.effects() {
-                if let Effect::Label(name, value) = effect {
-                    outcome.label(name, value);
-                }
-                match change(&effect, Section::Response) {
-                    Some(change) => self.later.borrow_mut().push(change),
-                    None => match effects::of_request(&effect, head) {
-                        Ok(did) => changed |= did,
-                        Err(why) => self.misdeed(passed, plugin, why)?,
+                let done = match effect {
+                    Effect::Label(name, value) => {
+                        outcome.label(name, value);
+                        Ok(false)
+                    }
+                    // Whoever is asked first decides: those behind are shown nothing to pick from.
+                    Effect::Backend(name) => candidates.take().ok_or_else(nothing_to_pick).and_then(|them| them.pick(name, plan, outcome)),
+                    _ => match change(&effect, Section::Response) {
+                        Some(change) => {
+                            self.later.borrow_mut().push(change);
+                            Ok(false)
+                        }
+                        None => effects::of_request(&effect, head),
                     },
+                };
+                match done {
+                    Ok(did) => changed |= did,
+                    Err(why) => self.misdeed((passed, Phase::Request), plugin, why)?,
                 }
             }
         }
         Ok(changed)
+    }
+
+    /// What may be picked from, where somebody wants to.
+    fn candidates(&self, plan: &Plan) -> Option<Candidates> {
+        self.runs.iter().any(|passed| passed.interest().candidates).then(|| Candidates::of(plan)).flatten()
     }
 
     /// The head of the answer.
@@ -196,7 +215,7 @@ impl Passing {
             self.keep(&verdict);
             for (plugin, effect) in verdict.effects() {
                 if let Err(why) = effects::of_response(&effect, head) {
-                    self.misdeed(passed, plugin, why)?;
+                    self.misdeed((passed, Phase::Response), plugin, why)?;
                 }
             }
         }
@@ -215,12 +234,11 @@ impl Passing {
     }
 
     /// A plugin asked for what cannot be: its onError says what follows.
-    pub(super) fn misdeed(&self, passed: &Passed, name: &str, why: String) -> Result<(), Instead> {
-        let plugin = passed.run.plugins.iter().find(|plugin| *plugin.name == *name);
-        if plugin.is_some_and(|plugin| plugin.on_error == FailurePolicy::Open) {
-            return Ok(());
+    pub(super) fn misdeed(&self, (passed, phase): (&Passed, Phase), name: &str, why: String) -> Result<(), Instead> {
+        match passed.chain.junk(phase, name) {
+            OnFailure::Open => Ok(()),
+            OnFailure::Closed => Err(refusal(Reason::PluginError, name, why, self.generation).into()),
         }
-        Err(refusal(Reason::PluginError, name, why, self.generation).into())
     }
 
     /// The end of the call; nobody waits for what they say to it.

@@ -5,6 +5,8 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use plait_model::{Headers, Reason, RequestHead, ResponseHead, SpiffeId};
 use plait_plugins::{CallWriter, ChainInterest, Field, Names, Section};
 
+use super::candidates::Candidates;
+
 /// What is true of the whole call.
 #[derive(Debug)]
 pub(super) struct Facts {
@@ -36,6 +38,8 @@ pub(super) struct Seen<'s> {
     /// A piece of a body, and whether nothing comes after it.
     pub(super) body: Option<(&'s [u8], bool)>,
     pub(super) ended: Option<&'s Ended>,
+    /// Those of which one may be picked.
+    pub(super) candidates: Option<&'s Candidates>,
 }
 
 /// Writes what was declared.
@@ -67,6 +71,9 @@ pub(super) fn fill(writer: &mut CallWriter, wanted: &ChainInterest, facts: &Fact
     }
     if let Some(ended) = seen.ended {
         end(writer, ended);
+    }
+    if let Some(candidates) = seen.candidates.filter(|_| wanted.candidates) {
+        candidates.names().for_each(|name| writer.text(Field::Candidate, name));
     }
 }
 
