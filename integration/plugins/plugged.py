@@ -35,6 +35,11 @@ def until(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.02)
 
 
+def live(mesh: "Mesh", word: str = "one") -> None:
+    """Waits until calls pass the probe of this word."""
+    until(lambda: mesh.call().headers.get("x-answered") == word, f"the plugin writes {word}")
+
+
 def free_port() -> int:
     """A port of loopback on which nobody listens."""
     while True:
@@ -60,7 +65,7 @@ class Mesh:
         """Starts applications and mesh, and waits until every sidecar is current."""
         self.yaml.mkdir()
         self.wheels.mkdir()
-        self.build()
+        self.digest = self.build(HERE / "package")
         self.write("mesh.yaml", string.Template((HERE / "mesh.yaml").read_text()).substitute(self.ports))
         for port, name in (("stock", "stock-1"), ("next", "next-1")):
             command = [sys.executable, str(APPLICATION), "http", str(self.ports[port]), name]
@@ -69,12 +74,21 @@ class Mesh:
         assert done.returncode == 0, done.stderr
         until(lambda: self.call().status_code == 200, "the Service answers")
 
-    def build(self) -> None:
-        """Makes a wheel of the test package; plugins are taken from it by its digest."""
-        command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(self.wheels)]
-        subprocess.run(command, cwd=HERE / "package", check=True, capture_output=True)
-        (wheel,) = self.wheels.glob("*.whl")
-        self.digest = f"sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}"
+    def build(self, package: Path) -> str:
+        """Puts a wheel of a package where plugins are taken from; its digest."""
+        fresh = Path(tempfile.mkdtemp(dir=self.folder))
+        command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(fresh)]
+        subprocess.run(command, cwd=package, check=True, capture_output=True)
+        (wheel,) = fresh.glob("*.whl")
+        return self.publish(wheel)
+
+    def publish(self, wheel: Path) -> str:
+        """Puts a wheel where plugins are taken from, whole at once; its digest."""
+        digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+        beside = self.wheels / ".new"
+        shutil.copy(wheel, beside)
+        beside.replace(self.wheels / wheel.name)
+        return f"sha256:{digest}"
 
     def stop(self) -> None:
         """Ends everything, and tells what the parts said (pytest shows it when a test failed)."""
