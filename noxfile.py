@@ -170,7 +170,7 @@ def demo(session: nox.Session) -> None:
 def faults(session: nox.Session) -> None:
     """What breaks a part of a running mesh; `./dev test` runs a short set. `-- --full` makes the load of a release."""
     named = any(not word.startswith("-") and Path(word).exists() for word in session.posargs)
-    folders = [] if named else ["integration/standalone", "integration/faults"]
+    folders = [] if named else ["integration/standalone", "integration/faults", "integration/plugins"]
     run(session, "pytest", "-m", "fault", *folders, *session.posargs)
 
 

@@ -55,9 +55,9 @@ class Steady:
         """What did not end as it should."""
         return [one for one in self.seen if not right(one)]
 
-    def percentile(self, share: float, begin: float, end: float) -> float:
-        """Milliseconds within which so many of the requests were answered that were due between two moments."""
-        times = sorted(one.ended - one.due for one in self.seen if begin <= one.due < end and one.status)
+    def percentile(self, share: float, chosen: Callable[[Seen], bool]) -> float:
+        """Milliseconds within which so many of the chosen requests were answered; 0 where there are none."""
+        times = sorted(one.ended - one.due for one in self.seen if one.status and chosen(one))
         return times[min(int(len(times) * share), len(times) - 1)] * 1000 if times else 0.0
 
     def _run(self) -> None:
