@@ -7,6 +7,7 @@ from pydantic import Field
 
 from plait_controlplane.resources.fields import Model, Resource
 from plait_controlplane.resources.httproute import BackendObject, HeaderMatch, HeaderModifier, Mirror, ParentRef
+from plait_controlplane.resources.session import SessionPersistence
 
 SERVICE = re.compile(r"\.?[A-Za-z_][A-Za-z_0-9]*(\.[A-Za-z_][A-Za-z_0-9]*)*")
 METHOD = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
@@ -75,7 +76,7 @@ class GRPCRule(Model):
     matches: list[GRPCMatch] = Field(default_factory=list)
     filters: list[GRPCFilter] = Field(default_factory=list)
     backend_refs: list[GRPCBackendRef] = Field(default_factory=list)
-    session_persistence: Any = None
+    session_persistence: SessionPersistence | None = None
 
 
 class GRPCRouteSpec(Model):

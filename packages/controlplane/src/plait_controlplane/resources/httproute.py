@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from plait_controlplane.resources.fields import Duration, HeaderName, Label, Model, Name, Port, Resource
+from plait_controlplane.resources.session import SessionPersistence
 
 Method = Literal["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"]
 
@@ -193,7 +194,7 @@ class Rule(Model):
     backend_refs: list[BackendRef] = Field(default_factory=list)
     timeouts: RouteTimeouts | None = None
     retry: Retry | None = None
-    session_persistence: Any = None
+    session_persistence: SessionPersistence | None = None
 
 
 class HTTPRouteSpec(Model):

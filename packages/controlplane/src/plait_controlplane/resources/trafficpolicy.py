@@ -1,34 +1,15 @@
 """TrafficPolicy: how calls to a Service or route behave."""
 
-import re
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from plait_controlplane.resources.fields import Duration, HeaderName, Model, ObjectName, Resource, Span, rule
 from plait_controlplane.resources.healthcheck import HealthCheck, Percent
+from plait_controlplane.resources.session import CookieName, SessionAffinity
 
 Status = Annotated[int, Field(ge=400, le=599)]
-
-
-def _cookie_name(value: str) -> str:
-    if not _COOKIE.match(value):
-        raise ValueError(f'"{value}" is no name of a cookie')
-    return value
-
-
-_COOKIE = re.compile(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}\Z")
-CookieName = Annotated[str, AfterValidator(_cookie_name)]
-
-
-def _seconds(value: timedelta) -> timedelta:
-    if value < timedelta(seconds=1) or value % timedelta(seconds=1):
-        raise ValueError("must be whole seconds, at least 1s")
-    return value
-
-
-Seconds = Annotated[Duration, AfterValidator(_seconds)]
 
 
 class Empty(Model):
@@ -137,60 +118,6 @@ class Connections(Model):
     max: Annotated[int, Field(ge=1, le=2**28)] | None = None
     max_pending: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
     max_requests: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
-
-
-def _cookie_path(value: str) -> str:
-    if not _COOKIE_PATH.match(value):
-        raise ValueError(f'"{value}" is no path of a cookie; write for example "/" or "/cart", without ";"')
-    return value
-
-
-_COOKIE_PATH = re.compile(r"^/[\x21-\x3a\x3c-\x7e]{0,255}\Z")
-
-
-def _session_header(value: str) -> str:
-    if value.lower() in _TAKEN or value.lower().startswith("plait-"):
-        raise ValueError(f'"{value}" means something else; write a name of its own, for example x-session')
-    return value
-
-
-_TAKEN = {
-    "accept", "authority", "authorization", "connection", "content-encoding", "content-length", "content-type",
-    "cookie", "date", "expect", "grpc-message", "grpc-status", "grpc-timeout", "host", "keep-alive", "location",
-    "retry-after", "set-cookie", "te", "traceparent", "tracestate", "trailer", "transfer-encoding", "upgrade",
-}  # fmt: skip
-"""Fields of requests or answers that have a meaning, and that a session would take from them."""
-
-
-class SessionCookie(Model):
-    """spec.sessionAffinity.cookie: `{}` has every default. Without `ttl` it ends with the browser."""
-
-    name: CookieName | None = None
-    path: Annotated[str, AfterValidator(_cookie_path)] = "/"
-    ttl: Seconds | None = None
-
-
-class SessionHeader(Model):
-    """spec.sessionAffinity.header: a field of answers that the caller repeats."""
-
-    name: Annotated[HeaderName, AfterValidator(_session_header)]
-    ttl: Seconds | None = None
-
-
-class SessionAffinity(Model):
-    """spec.sessionAffinity: exactly one of these."""
-
-    model_config = ConfigDict(
-        json_schema_extra=rule("has(self.cookie) != has(self.header)", "write exactly one of cookie and header")
-    )
-
-    cookie: SessionCookie | None = None
-    header: SessionHeader | None = None
-
-    def model_post_init(self, context: Any) -> None:
-        """One field alone."""
-        if (self.cookie is None) == (self.header is None):
-            raise ValueError("write exactly one of cookie and header")
 
 
 class TrafficPolicySpec(Model):

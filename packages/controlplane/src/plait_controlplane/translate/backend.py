@@ -2,16 +2,16 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
-from hashlib import sha256
 from typing import Any
 
 from plait_sdk.contracts import service_pb2, workload_pb2
 
 from plait_controlplane.resources.problem import Problem
 from plait_controlplane.resources.reader import StoredObject
-from plait_controlplane.resources.trafficpolicy import HashOn, SessionAffinity, SuccessRate, TrafficPolicy
+from plait_controlplane.resources.trafficpolicy import HashOn, SuccessRate, TrafficPolicy
 from plait_controlplane.translate.healthcheck import health_check
 from plait_controlplane.translate.names import duration
+from plait_controlplane.translate.session import session_affinity
 from plait_controlplane.translate.traffic import Target, first, layers
 
 ALGORITHMS = {
@@ -47,7 +47,7 @@ def backend_traffic(found: list[TrafficPolicy], namespace: str, service: str) ->
         message.origins.extend(origins)
     affinity = first(chain, "sessionAffinity")
     if affinity:
-        message.session_affinity.CopyFrom(_session_affinity(affinity[0], f"{namespace}/{service}"))
+        message.session_affinity.CopyFrom(session_affinity(affinity[0], f"{namespace}/{service}"))
         message.origins.append(affinity[1])
     most = first(chain, "connections.maxRequests")
     if most:
@@ -77,24 +77,6 @@ def _connections(
         max=most[0], max_pending=pending[0] if pending else PENDING, object=most[1].object
     )
     return limit, [most[1], *([pending[1]] if pending else [])]
-
-
-def _session_affinity(value: SessionAffinity, service: str) -> service_pb2.SessionAffinity:
-    made = service_pb2.SessionAffinity()
-    if value.cookie:
-        made.cookie.name = value.cookie.name or session_name(service)
-        made.cookie.path = value.cookie.path
-    elif value.header:
-        made.header = value.header.name.lower()
-    carrier = value.cookie or value.header
-    if carrier and carrier.ttl:
-        made.ttl.CopyFrom(duration(carrier.ttl))
-    return made
-
-
-def session_name(service: str) -> str:
-    """The cookie of a Service where nobody names it: its own, so that two Services do not take each other's place."""
-    return f"plait-{sha256(service.encode()).hexdigest()[:8]}"
 
 
 def _load_balancer(chain: list[TrafficPolicy], message: service_pb2.BackendTraffic) -> None:

@@ -15,6 +15,7 @@ from plait_controlplane.translate.filters import check_filters, filter_message
 from plait_controlplane.translate.names import created, object_ref
 from plait_controlplane.translate.reference import backend, check_backends
 from plait_controlplane.translate.route import header_matches
+from plait_controlplane.translate.session import check_persistence, persist
 from plait_controlplane.translate.traffic import Target, call_traffic
 
 ANY = "[^/]+"
@@ -35,7 +36,7 @@ def translate_grpc_route(
         parents=shaped,
         kind=route_pb2.ROUTE_KIND_GRPC,
     )
-    for rule in route.spec.rules:
+    for index, rule in enumerate(route.spec.rules):
         entry = message.rules.add(name=rule.name)
         # A rule without matches takes every call: that is a match too, since a request that is no call is none of its.
         entry.matches.extend(_match(match) for match in rule.matches or [GRPCMatch()])
@@ -45,6 +46,7 @@ def translate_grpc_route(
             share.filters.extend(filter_message(world, namespace, one) for one in ref.filters)
             entry.backends.append(share)
         entry.traffic.CopyFrom(call_traffic(traffic, _levels(route, rule, shaped), namespace, {}))
+        persist(route, index, rule, entry)
     return message
 
 
@@ -84,8 +86,7 @@ def check_grpc_route(world: World, stored: StoredObject, route: GRPCRoute, won: 
             yield from _check_patterns(stored, (*here, "matches", j), match)
         yield from check_backends(world, stored, here, rule.backend_refs, "gets UNAVAILABLE backend_not_found")
         yield from check_filters(stored, here, rule.filters)
-        if rule.session_persistence is not None:
-            yield stored.problem((*here, "sessionPersistence"), "UnsupportedValue: not supported yet; remove it")
+        yield from check_persistence(world, stored, here, rule.session_persistence, rule.backend_refs)
 
 
 def _check_patterns(stored: StoredObject, path: Path, match: GRPCMatch) -> Iterator[Problem]:

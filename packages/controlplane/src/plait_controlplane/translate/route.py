@@ -15,6 +15,7 @@ from plait_controlplane.translate.attachment import Winners, check_parents, pare
 from plait_controlplane.translate.filters import check_filters, filter_message
 from plait_controlplane.translate.names import created, object_ref
 from plait_controlplane.translate.reference import backend, check_backends
+from plait_controlplane.translate.session import check_persistence, persist
 from plait_controlplane.translate.traffic import Target, call_traffic, origin
 
 TYPES = {
@@ -52,6 +53,7 @@ def translate_route(
             share.filters.extend(filter_message(world, namespace, one) for one in ref.filters)
             entry.backends.append(share)
         entry.traffic.CopyFrom(_traffic(route, index, rule, traffic, services))
+        persist(route, index, rule, entry)
     return message
 
 
@@ -121,8 +123,7 @@ def _check_rule(world: World, stored: StoredObject, index: int, rule: Rule) -> I
                 except ValueError as error:
                     yield stored.problem((*here, "matches", j, *path), str(error))
     yield from check_backends(world, stored, here, rule.backend_refs, "gets 500 backend_not_found")
-    if rule.session_persistence is not None:
-        yield stored.problem((*here, "sessionPersistence"), "UnsupportedValue: not supported yet; remove it")
+    yield from check_persistence(world, stored, here, rule.session_persistence, rule.backend_refs)
     if rule.retry:
         yield stored.problem((*here, "retry"), "retry is in the experimental channel only", "note")
     yield from check_filters(stored, here, rule.filters)

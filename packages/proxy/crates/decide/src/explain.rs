@@ -102,7 +102,7 @@ fn directly(snapshot: &Snapshot, from: &Workload, direct: &Direct, asked: Asked<
     decision.destination = Some(Called { service: direct.workload.to_string(), port: asked.port, protocol, heard: None });
     decision.endpoints = backend.endpoints.iter().map(|endpoint| place(&backend, endpoint, asked.now_nanos)).collect();
     passes(from.calls.chain(&direct.workload, None), "outbound", decision);
-    at_backend(snapshot, from, &backend, (!backend.protocol.is_opaque()).then_some(asked.head), decision);
+    at_backend((snapshot, from), (None, &backend), (!backend.protocol.is_opaque()).then_some(asked.head), decision);
 }
 
 fn routed(snapshot: &Snapshot, from: &Workload, called: &Destination, asked: Asked<'_>, decision: &mut Decision) {
@@ -144,7 +144,7 @@ fn routed(snapshot: &Snapshot, from: &Workload, called: &Destination, asked: Ask
     // What is sent to a port of opaque bytes travels as bytes, and is judged as bytes.
     let received = (!spoken.is_opaque()).then(|| received(choice, share, head));
     decision.endpoints = backend.endpoints.iter().map(|endpoint| place(backend, endpoint, now_nanos)).collect();
-    at_backend(snapshot, from, backend, received.as_ref(), decision);
+    at_backend((snapshot, from), (Some(&**rule), backend), received.as_ref(), decision);
 }
 
 /// The request as the destination receives it, and as its policies judge it.
@@ -155,7 +155,12 @@ fn received(choice: RouteChoice<'_>, share: &WeightedBackend, head: &RequestHead
     received
 }
 
-fn at_backend(snapshot: &Snapshot, from: &Workload, backend: &Backend, http: Option<&RequestHead>, decision: &mut Decision) {
+fn at_backend(
+    (snapshot, from): (&Snapshot, &Workload),
+    (rule, backend): (Option<&Rule>, &Backend),
+    http: Option<&RequestHead>,
+    decision: &mut Decision,
+) {
     if let Some(limits) = &mut decision.limits {
         limits.connect_ms = Some(millis(backend.traffic.connect_timeout));
         limits.idle_ms = Some(millis(backend.traffic.idle_timeout));
@@ -164,7 +169,7 @@ fn at_backend(snapshot: &Snapshot, from: &Workload, backend: &Backend, http: Opt
         limits.max_pending = backend.traffic.connections.as_ref().map(|limit| limit.pending);
         limits.origins.extend_from_slice(&backend.traffic.origins);
     }
-    decision.balancing = Some(balancing(backend, from, http));
+    decision.balancing = Some(balancing(rule, backend, from, http));
     let Some(endpoint) = backend.endpoints.first().filter(|_| !health::is_closed(backend)) else {
         decision.answer = Some(answer(Reason::NoReadyEndpoint));
         return;
@@ -210,19 +215,21 @@ fn place(backend: &Backend, endpoint: &Endpoint, now_nanos: u64) -> Place {
     }
 }
 
-fn balancing(backend: &Backend, from: &Workload, http: Option<&RequestHead>) -> Balancing {
+fn balancing(rule: Option<&Rule>, backend: &Backend, from: &Workload, http: Option<&RequestHead>) -> Balancing {
     let peer = Peer { identity: Some(from.identity.clone()), address: from.address };
     let bytes = RequestHead::default();
     let owner = backend.hash_table.as_ref().zip(hash::of_request(backend, http.unwrap_or(&bytes), &peer)).and_then(|(table, hash)| {
         let owner = table.owners_from(table.place(hash)).next()?;
         Some(backend.endpoints[owner].workload.to_string())
     });
+    let affinity = session::affinity(rule, backend).filter(|_| http.is_some());
+    let home = affinity.zip(http).and_then(|(affinity, head)| session::endpoint(affinity, backend, head, None));
     Balancing {
         algorithm: backend.traffic.algorithm.as_str(),
         hash_on: backend.hash_table.as_ref().map(|_| words::hashed(&backend.traffic.hash_on)),
         owner,
-        sessions: backend.traffic.sessions.as_ref().map(words::carried),
-        session_of: http.and_then(|head| session::endpoint(backend, head, None)).map(|index| backend.endpoints[index].workload.to_string()),
+        sessions: affinity.map(words::carried),
+        session_of: home.map(|index| backend.endpoints[index].workload.to_string()),
         zone: backend.traffic.zone_aware.map(|_| words::stays(&from.zone, zone::stay(backend, &from.zone))),
         ejected: backend.traffic.outliers.as_ref().map(words::ejected),
         health_check: backend.traffic.health_check.as_ref().map(words::checked),

@@ -14,7 +14,7 @@ use plait_decide::{
     balance::{finished, pick, reached, refused, started},
     retry::{Again, Budget, Ended, again, no_sooner},
 };
-use plait_model::{Algorithm, Backend, BackendTraffic, Endpoint, EndpointState, HashTable, Protocol, Retries, RetryBudget};
+use plait_model::{Algorithm, Backend, BackendTraffic, Endpoint, EndpointState, HashTable, Protocol, Retries, RetryBudget, Sessions};
 use proptest::prelude::*;
 
 const SECOND: u64 = 1_000_000_000;
@@ -42,7 +42,7 @@ fn backend(algorithm: Algorithm, count: u64) -> Backend {
         port: 80,
         protocol: Protocol::Http,
         hash_table: HashTable::new(algorithm, &endpoints),
-        sessions: None,
+        sessions: Sessions::default(),
         zones: None,
         endpoints,
         traffic: BackendTraffic { algorithm, ..BackendTraffic::default() },

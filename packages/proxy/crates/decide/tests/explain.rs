@@ -14,10 +14,10 @@ use plait_decide::{
     health,
 };
 use plait_model::{
-    Action, Algorithm, Backend, BackendTraffic, DefaultPolicy, Destination, DestinationKey, DestinationPort, Egress, Endpoint,
+    Action, Algorithm, Backend, BackendTraffic, Carrier, DefaultPolicy, Destination, DestinationKey, DestinationPort, Egress, Endpoint,
     EndpointState, Filters, GrpcLength, HashOn, HashTable, HeaderModifier, HealthCheck, Hostname, Map, Mesh, ObjectRef, Operation,
     OutlierDetection, PathRewrite, Policy, PolicyBinding, PolicyRule, Probe, Protocol, Redirect, RequestHead, RouteKind, RouteTable, Rule,
-    Snapshot, SpiffeId, SuccessRate, UrlRewrite, WeightedBackend, Workload,
+    SessionAffinity, Sessions, Snapshot, SpiffeId, SuccessRate, UrlRewrite, WeightedBackend, Workload,
 };
 
 const WEB: &str = "ns/web-1";
@@ -68,7 +68,7 @@ fn backend(service: &str, port: u16) -> (Arc<str>, Arc<Backend>) {
         port,
         protocol: Protocol::Http,
         hash_table: HashTable::new(Algorithm::Maglev, &endpoints),
-        sessions: None,
+        sessions: Sessions::default(),
         zones: None,
         endpoints,
         traffic: BackendTraffic {
@@ -378,4 +378,20 @@ fn what_cannot_be_answered_says_why() {
     assert_eq!(ask(&snapshot, "never-dialled", "GET /").unwrap_err(), Unanswerable::NotHeld("ns/never-dialled".into()));
     let stranger = Question { from: "ns/nobody".into(), head: text::head("GET /").unwrap(), server_name: None };
     assert_eq!(explain(&snapshot, &stranger, NOW).unwrap_err(), Unanswerable::Workload("ns/nobody".into()));
+}
+
+#[test]
+fn what_carries_the_session_of_a_rule_is_told() {
+    let mut kept = Arc::into_inner(plain(0, "/cart")).unwrap();
+    kept.sessions = Some(SessionAffinity { carrier: Carrier::Header("x-told".into()), ttl: Some(Duration::from_secs(60)) });
+    let snapshot = shop(vec![Arc::new(kept), plain(1, "")], vec![]);
+    let name = Sessions::name(&snapshot.backends["ns/reviews:80"].endpoints[0]);
+    for (request, carried, home) in [
+        (format!("GET /cart x-told={name:016x}0"), Some("header x-told, for 60s"), Some("ns/reviews-1")),
+        ("GET /cart".to_owned(), Some("header x-told, for 60s"), None),
+        (format!("GET /other x-told={name:016x}0"), None, None),
+    ] {
+        let balancing = ask(&snapshot, "reviews", &request).unwrap().balancing.unwrap();
+        assert_eq!((balancing.sessions.as_deref(), balancing.session_of.as_deref()), (carried, home), "{request}");
+    }
 }

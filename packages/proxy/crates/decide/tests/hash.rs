@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use plait_decide::hash::of_request;
 use plait_model::{
-    Algorithm, Backend, BackendTraffic, Endpoint, EndpointState, HashOn, HashTable, Headers, Peer, Protocol, RequestHead, SpiffeId,
+    Algorithm, Backend, BackendTraffic, Endpoint, EndpointState, HashOn, HashTable, Headers, Peer, Protocol, RequestHead, Sessions,
+    SpiffeId,
 };
 
 fn backend(algorithm: Algorithm, hash_on: HashOn) -> Backend {
@@ -27,7 +28,7 @@ fn backend(algorithm: Algorithm, hash_on: HashOn) -> Backend {
         port: 80,
         protocol: Protocol::Http,
         hash_table: HashTable::new(algorithm, &endpoints),
-        sessions: None,
+        sessions: Sessions::default(),
         zones: None,
         endpoints,
         traffic: BackendTraffic { algorithm, hash_on, ..BackendTraffic::default() },

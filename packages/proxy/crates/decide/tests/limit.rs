@@ -11,7 +11,7 @@ use std::{
 };
 
 use plait_decide::limit::admit;
-use plait_model::{Backend, BackendTraffic, ObjectRef, Origin, Protocol};
+use plait_model::{Backend, BackendTraffic, ObjectRef, Origin, Protocol, Sessions};
 
 fn policy() -> ObjectRef {
     ObjectRef { kind: "TrafficPolicy".into(), namespace: "ns".into(), name: "p".into() }
@@ -27,7 +27,7 @@ fn backend(most: Option<u32>) -> Backend {
         endpoints: vec![],
         traffic: BackendTraffic { max_requests: most.and_then(NonZeroU32::new), origins: vec![origin], ..BackendTraffic::default() },
         hash_table: None,
-        sessions: None,
+        sessions: Sessions::default(),
         zones: None,
         state: Arc::default(),
     }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use plait_decide::{balance::pick, outlier::note};
-use plait_model::{Algorithm, Backend, BackendTraffic, Endpoint, OutlierDetection, Protocol, SuccessRate};
+use plait_model::{Algorithm, Backend, BackendTraffic, Endpoint, OutlierDetection, Protocol, Sessions, SuccessRate};
 use proptest::prelude::*;
 
 const SECOND: u64 = 1_000_000_000;
@@ -42,7 +42,7 @@ fn backend(count: u64, outliers: Option<OutlierDetection>) -> Backend {
         endpoints: (0..count).map(endpoint).collect(),
         traffic: BackendTraffic { algorithm: Algorithm::RoundRobin, outliers, ..BackendTraffic::default() },
         hash_table: None,
-        sessions: None,
+        sessions: Sessions::default(),
         zones: None,
         state: Arc::default(),
     }

@@ -84,7 +84,7 @@ impl Joined {
                 port: *port,
                 protocol: *protocol,
                 hash_table: HashTable::new(traffic.algorithm, &endpoints),
-                sessions: traffic.sessions.as_ref().map(|_| Sessions::new(&endpoints)),
+                sessions: Sessions::default(),
                 zones: traffic.zone_aware.and_then(|_| Zones::new(traffic.algorithm, &endpoints)),
                 endpoints,
                 traffic,
@@ -172,6 +172,7 @@ fn implicit_rule(name: &str, service: &convert::Service, port: u16) -> Rule {
         backends: vec![WeightedBackend { backend: format!("{name}:{port}").into(), invalid: None, weight: 1, filters: Filters::default() }],
         total_weight: 1,
         traffic: CallTraffic::clone(&service.calls),
+        sessions: None,
     }
 }
 

@@ -80,7 +80,8 @@ fn what_means_nothing_is_refused_by_its_path() {
         let ttl = Some(prost_types::Duration { seconds, nanos: 0 });
         service(wire::BackendTraffic { session_affinity: Some(wire::SessionAffinity { carrier, ttl }), ..wire::BackendTraffic::default() })
     };
-    let cookie = |name: &str, path: &str| Some(Named::Cookie(wire::SessionCookie { name: name.into(), path: path.into() }));
+    let cookie =
+        |name: &str, path: &str| Some(Named::Cookie(wire::SessionCookie { name: name.into(), path: path.into(), until_closed: false }));
     for (resource, path) in [
         (workload(limit(0), ""), "ports[0].connections.max"),
         (service(wire::BackendTraffic { connections: limit(0), ..wire::BackendTraffic::default() }), "backend.connections.max"),
@@ -88,6 +89,7 @@ fn what_means_nothing_is_refused_by_its_path() {
         (session(Some(Named::Header(String::new())), 1), "backend.session_affinity.carrier"),
         (session(cookie("", "/"), 1), "backend.session_affinity.carrier"),
         (session(cookie("sid", "cart"), 1), "backend.session_affinity.carrier"),
+        (session(cookie("sid", ""), 1), "backend.session_affinity.carrier"),
         (session(cookie("sid", "/"), 0), "backend.session_affinity.ttl"),
     ] {
         let refused = apply(&mut Resources::default(), 1, vec![mesh(), resource]).unwrap_err();
@@ -124,8 +126,8 @@ fn sessions_and_zones_follow_the_endpoints() {
     let snapshot = apply(&mut held, 1, vec![mesh(), service(traffic), endpoints(&["b", "a", "b"])]).unwrap();
     let backend = &snapshot.backends["shop/a:80"];
     assert_eq!(backend.traffic.sessions.as_ref().unwrap().carrier, Carrier::Header("x-session".into()));
-    let sessions = backend.sessions.as_ref().unwrap();
-    assert!((0..3).all(|index| sessions.find(plait_model::Sessions::name(&backend.endpoints[index])) == Some(index)));
+    let of = |index: usize| plait_model::Sessions::name(&backend.endpoints[index]);
+    assert!((0..3).all(|index| backend.sessions.find(&backend.endpoints, of(index)) == Some(index)));
     let zones = backend.zones.as_ref().unwrap();
     let counts: Vec<_> = zones.all.iter().map(|zone| (&*zone.name, zone.endpoints.len())).collect();
     assert_eq!(counts, [("a", 1), ("b", 2)]);

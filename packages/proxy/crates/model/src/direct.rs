@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::{Backend, BackendState, BackendTraffic, Endpoint, EndpointState, Protocol, SpiffeId};
+use crate::{Backend, BackendState, BackendTraffic, Endpoint, EndpointState, Protocol, Sessions, SpiffeId};
 
 /// One workload, as callers of its own address see it.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl Direct {
             endpoints: vec![Arc::new(endpoint)],
             traffic: BackendTraffic::default(),
             hash_table: None,
-            sessions: None,
+            sessions: Sessions::default(),
             zones: None,
             state: Arc::new(BackendState::default()),
         }

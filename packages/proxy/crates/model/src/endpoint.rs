@@ -150,8 +150,8 @@ pub struct Backend {
     pub traffic: BackendTraffic,
     /// Which endpoint a hash belongs to; `None` where the algorithm does not hash.
     pub hash_table: Option<HashTable>,
-    /// Endpoints by what callers know them by; `None` without affinity.
-    pub sessions: Option<Sessions>,
+    /// Endpoints by what callers know them by.
+    pub sessions: Sessions,
     /// Endpoints by zone; `None` where zones are not looked at.
     pub zones: Option<Zones>,
     /// What was learnt about it as a whole; survives snapshots.

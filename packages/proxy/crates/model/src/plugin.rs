@@ -283,6 +283,7 @@ mod tests {
             backends: Vec::new(),
             total_weight: 0,
             traffic: CallTraffic::default(),
+            sessions: None,
         }
     }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use plait_rules::Pattern;
 
-use crate::{ObjectRef, Origin};
+use crate::{ObjectRef, Origin, SessionAffinity};
 
 /// What kind of route a rule belongs to, in the order in which a kind gives way to another on one port of a Service: the greatest counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -45,6 +45,8 @@ pub struct Rule {
     pub total_weight: u32,
     /// Timeouts and retries.
     pub traffic: CallTraffic,
+    /// `sessionPersistence`: counts before that of the backend; `None` = as the backend has it.
+    pub sessions: Option<SessionAffinity>,
 }
 
 impl Rule {

@@ -1,11 +1,11 @@
 //! Sessions: how a caller comes back to the endpoint that answered it. An endpoint is known to callers by a hash of its workload's name, which tells
 //! neither name nor address, is the same on every proxy, and stays while others come and go. Read and written by `plait-decide`.
 
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 
 use crate::{Endpoint, StableHash};
 
-/// `sessionAffinity`.
+/// `sessionAffinity` of a backend, or `sessionPersistence` of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionAffinity {
     /// What carries the session.
@@ -21,25 +21,20 @@ pub enum Carrier {
     Cookie {
         /// Its name.
         name: Box<str>,
-        /// Where it is sent.
-        path: Box<str>,
+        /// Where it is sent; `None` = below the path of the match that took the request.
+        path: Option<Box<str>>,
+        /// The caller forgets it when it is closed, whatever the `ttl`.
+        until_closed: bool,
     },
     /// A field of the answer that the caller repeats; name in lower case.
     Header(Box<str>),
 }
 
-/// The endpoints of a backend by what callers know them by.
-#[derive(Debug)]
-pub struct Sessions(Vec<(u64, u32)>);
+/// The endpoints of a backend by what callers know them by; made when the first caller has a session, since a rule of any route may ask for it.
+#[derive(Debug, Default)]
+pub struct Sessions(OnceLock<Vec<(u64, u32)>>);
 
 impl Sessions {
-    /// For these endpoints, in this order.
-    pub fn new<E: AsRef<Endpoint>>(endpoints: &[E]) -> Self {
-        let mut names: Vec<_> = (0..).zip(endpoints).map(|(index, one)| (Self::name(one.as_ref()), index)).collect();
-        names.sort_unstable();
-        Self(names)
-    }
-
     /// What callers know an endpoint by.
     pub fn name(endpoint: &Endpoint) -> u64 {
         let mut hash = StableHash::default();
@@ -49,9 +44,14 @@ impl Sessions {
         hash.finish()
     }
 
-    /// The index of the endpoint with that name.
-    pub fn find(&self, name: u64) -> Option<usize> {
-        let at = self.0.binary_search_by_key(&name, |(name, _)| *name).ok()?;
-        Some(self.0[at].1 as usize)
+    /// The index of the endpoint with that name; `endpoints` are the backend's own, always the same.
+    pub fn find<E: AsRef<Endpoint>>(&self, endpoints: &[E], name: u64) -> Option<usize> {
+        let names = self.0.get_or_init(|| {
+            let mut names: Vec<_> = (0..).zip(endpoints).map(|(index, one)| (Self::name(one.as_ref()), index)).collect();
+            names.sort_unstable();
+            names
+        });
+        let at = names.binary_search_by_key(&name, |(name, _)| *name).ok()?;
+        Some(names[at].1 as usize)
     }
 }

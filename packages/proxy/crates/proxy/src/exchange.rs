@@ -295,7 +295,7 @@ impl Down<'_> {
             && let (Target::Backend(backend), Some(endpoint)) = (&self.plan.target, self.hop.endpoint)
             && let Some(affinity) = self.plan.new_session(endpoint)
         {
-            session::begin(affinity, endpoint, unix_seconds(), &mut self.response.headers);
+            session::begin(affinity, endpoint, self.plan.matched(), unix_seconds(), &mut self.response.headers);
             self.worker.shared.telemetry.session_begun(&backend.key);
         }
     }

@@ -9,7 +9,7 @@ use plait_telemetry::Outcome;
 use crate::{
     call::{Call, Wish},
     failed::Fault,
-    plan::{Plan, Target},
+    plan::{Matched, Plan, Target},
     reject::Reject,
     upstream,
 };
@@ -34,7 +34,7 @@ pub(crate) fn decide(call: &mut Call, outcome: &mut Outcome<'_>) -> Result<Plan,
     let permit = permitted(call, &snapshot, outcome)?;
     let target = Target::Process { address, workload: call.workload.clone(), http2, permit };
     let chain = call.workload.arrivals.chain(number).cloned();
-    Ok(Plan { snapshot, target, rule: None, share: 0, prefix: None, mirrors: Vec::new(), hash: None, session: None, chain })
+    Ok(Plan { snapshot, target, rule: None, share: 0, matched: Matched::default(), mirrors: Vec::new(), hash: None, session: None, chain })
 }
 
 /// A process whose connections are redirected need not declare its ports; ours are none of its.

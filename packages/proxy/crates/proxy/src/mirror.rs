@@ -10,7 +10,7 @@ use plait_telemetry::Mirrored;
 use crate::{
     call::{Call, Wish},
     health,
-    plan::{Plan, Target},
+    plan::{Matched, Plan, Target},
     queue,
     source::Step,
     upstream::{self, Arrived, Begun, Outgoing},
@@ -77,7 +77,7 @@ async fn deliver(worker: &Rc<Worker>, copy: Copy) -> Option<()> {
         target: Target::Backend(backend),
         rule: None,
         share: 0,
-        prefix: None,
+        matched: Matched::default(),
         mirrors: Vec::new(),
         hash: None,
         session: None,

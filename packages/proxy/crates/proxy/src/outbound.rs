@@ -17,7 +17,7 @@ use plait_telemetry::Outcome;
 use crate::{
     call::{Call, Wish},
     failed::Fault,
-    plan::{Plan, Target, mirrors},
+    plan::{Matched, Plan, Target, mirrors},
     reject::Reject,
     tunnel, upstream,
     worker::unix_seconds,
@@ -61,13 +61,13 @@ pub(crate) async fn decide(call: &mut Call, outcome: &mut Outcome<'_>) -> Result
     if service_port.protocol_for(&call.workload.namespace).is_opaque() && call.wish != Wish::Tunnel {
         call.tunnel_the_rest();
     }
-    let (rule, share, prefix) = match call.wish {
+    let (rule, share, matched) = match call.wish {
         Wish::Tunnel => {
             let plan = tunnel::decide(call, outcome, snapshot.clone(), (&destination, service_port)).await?;
             return Ok(Decided::Go(plan));
         }
         Wish::Answer { .. } | Wish::Upgrade(_) => match routed(call, service_port, &snapshot)? {
-            Routed::Share(rule, share, prefix) => (rule, share, prefix),
+            Routed::Share(rule, share, matched) => (rule, share, matched),
             Routed::Redirected(rule) => {
                 outcome.route.set(&rule.label);
                 return Ok(Decided::Answered);
@@ -78,7 +78,7 @@ pub(crate) async fn decide(call: &mut Call, outcome: &mut Outcome<'_>) -> Result
     outcome.backend.set(&rule.backends[share].backend);
     let target = Target::Backend(backend(&rule, share, &snapshot)?);
     let chain = call.workload.calls.chain(destination.key.as_str(), Some(&rule)).cloned();
-    let mut plan = Plan { snapshot, target, rule: Some(rule), share, prefix, mirrors: Vec::new(), hash: None, session: None, chain };
+    let mut plan = Plan { snapshot, target, rule: Some(rule), share, matched, mirrors: Vec::new(), hash: None, session: None, chain };
     if plan.chain.is_none() {
         settle(call, &mut plan);
     }
@@ -89,9 +89,10 @@ pub(crate) async fn decide(call: &mut Call, outcome: &mut Outcome<'_>) -> Result
 pub(crate) fn settle(call: &mut Call, plan: &mut Plan) {
     let (Some(rule), Target::Backend(backend)) = (&plan.rule, &plan.target) else { return };
     let share = &rule.backends[plan.share];
-    rewrite::request(&share.filters, plan.prefix.as_deref(), &mut call.head);
+    rewrite::request(&share.filters, plan.matched.prefix.as_deref(), &mut call.head);
     plan.hash = hash::of_request(backend, &call.head, &call.peer);
-    plan.session = backend.sessions.as_ref().and_then(|_| session::endpoint(backend, &call.head, Some(unix_seconds())));
+    let affinity = session::affinity(Some(rule), backend);
+    plan.session = affinity.and_then(|affinity| session::endpoint(affinity, backend, &call.head, Some(unix_seconds())));
     plan.mirrors = mirrors(plan.filters());
 }
 
@@ -106,7 +107,7 @@ fn directly(call: &mut Call, outcome: &mut Outcome<'_>, snapshot: Arc<Snapshot>,
     outcome.backend.set(&backend.key);
     let target = Target::Backend(Arc::new(backend));
     let chain = call.workload.calls.chain(&outcome.destination, None).cloned();
-    Plan { snapshot, target, rule: None, share: 0, prefix: None, mirrors: Vec::new(), hash: None, session: None, chain }
+    Plan { snapshot, target, rule: None, share: 0, matched: Matched::default(), mirrors: Vec::new(), hash: None, session: None, chain }
 }
 
 /// Which destination, and which of its ports.
@@ -144,8 +145,8 @@ pub(crate) async fn discover(call: &Call, key: &DestinationKey) -> Result<(Arc<S
 }
 
 enum Routed {
-    /// The share of its backends that their weights or the caller's session choose, and the prefix that matched.
-    Share(Arc<Rule>, usize, Option<String>),
+    /// The share of its backends that their weights or the caller's session choose, and how it matched.
+    Share(Arc<Rule>, usize, Matched),
     Redirected(Arc<Rule>),
 }
 
@@ -168,9 +169,11 @@ fn routed(call: &mut Call, port: &DestinationPort, snapshot: &Snapshot) -> Resul
         Some(kept) => kept,
         None => share(&rule, snapshot)?,
     };
-    let prefix = prefix_of(&choice);
-    rewrite::request(&rule.filters, prefix.as_deref(), &mut call.head);
-    Ok(Routed::Share(rule, share, prefix))
+    let of_session = choice.matched.filter(|_| rule.sessions.is_some());
+    let index = of_session.and_then(|matched| rule.matches.iter().position(|one| std::ptr::eq(one, matched)));
+    let matched = Matched { prefix: prefix_of(&choice), index };
+    rewrite::request(&rule.filters, matched.prefix.as_deref(), &mut call.head);
+    Ok(Routed::Share(rule, share, matched))
 }
 
 /// The prefix that matched, kept apart from the head that it was found in; only rewrites need it.
@@ -181,7 +184,9 @@ fn prefix_of(choice: &RouteChoice<'_>) -> Option<String> {
 
 /// Which of a rule's backends the caller's session keeps it with; asked only where there is a choice.
 fn kept_by_session(rule: &Rule, snapshot: &Snapshot, call: &Call) -> Option<usize> {
-    let remembers = |share: &WeightedBackend| snapshot.backends.get(&share.backend).is_some_and(|backend| backend.sessions.is_some());
+    let remembers = |share: &WeightedBackend| {
+        snapshot.backends.get(&share.backend).is_some_and(|backend| session::affinity(Some(rule), backend).is_some())
+    };
     let asked = rule.backends.len() > 1 && rule.backends.iter().any(remembers);
     session::share(rule, snapshot, &call.head, asked.then(unix_seconds)?)
 }
@@ -228,7 +233,7 @@ async fn outside(call: &Call, snapshot: Arc<Snapshot>, port: u16) -> Result<Plan
         return Err(reject(Reason::LoopDetected, format!("{host}:{port} is this proxy itself")).into());
     }
     let (target, chain) = (Target::Outside(address), call.workload.calls.chain("", None).cloned());
-    Ok(Plan { snapshot, target, rule: None, share: 0, prefix: None, mirrors: Vec::new(), hash: None, session: None, chain })
+    Ok(Plan { snapshot, target, rule: None, share: 0, matched: Matched::default(), mirrors: Vec::new(), hash: None, session: None, chain })
 }
 
 async fn resolve(host: &str, port: u16) -> Result<SocketAddr, String> {

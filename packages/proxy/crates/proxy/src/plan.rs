@@ -5,10 +5,11 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use plait_decide::{
     authorize::Permit,
     balance::{self, Wanted},
+    session,
 };
 use plait_model::{
-    Backend, CallTraffic, Chain, ConnectionLimit, Endpoint, Filters, Gate, Mirror, Protocol, Reason, Rule, SessionAffinity, Snapshot,
-    Workload,
+    Backend, CallTraffic, Chain, ConnectionLimit, Endpoint, Filters, Gate, Mirror, Protocol, Reason, RouteMatch, Rule, SessionAffinity,
+    Snapshot, Workload,
 };
 
 use crate::{hop::Hop, reject::Reject};
@@ -28,8 +29,8 @@ pub(crate) struct Plan {
     pub(crate) rule: Option<Arc<Rule>>,
     /// Which of the rule's backends was chosen.
     pub(crate) share: usize,
-    /// The prefix that the rule matched, where a rewrite needs it.
-    pub(crate) prefix: Option<String>,
+    /// How the request came to the rule.
+    pub(crate) matched: Matched,
     /// Mirrors that this request goes to.
     pub(crate) mirrors: Vec<Arc<str>>,
     /// What chooses among endpoints, where the backend's algorithm hashes.
@@ -38,6 +39,15 @@ pub(crate) struct Plan {
     pub(crate) session: Option<usize>,
     /// The plugins that it passes.
     pub(crate) chain: Option<Arc<Chain>>,
+}
+
+/// How a request came to its rule, as far as anybody asks.
+#[derive(Debug, Default)]
+pub(crate) struct Matched {
+    /// The path prefix that matched, where a rewrite needs it.
+    pub(crate) prefix: Option<String>,
+    /// The index of the match, where a session of the rule needs it; `None` = the rule has none.
+    pub(crate) index: Option<usize>,
 }
 
 /// Where to.
@@ -99,7 +109,12 @@ impl Plan {
     pub(crate) fn new_session(&self, endpoint: &Endpoint) -> Option<&SessionAffinity> {
         let Target::Backend(backend) = &self.target else { return None };
         let goes_on = self.session.and_then(|index| backend.endpoints.get(index)).is_some_and(|before| before.id == endpoint.id);
-        backend.traffic.sessions.as_ref().filter(|_| !goes_on)
+        session::affinity(self.rule.as_deref(), backend).filter(|_| !goes_on)
+    }
+
+    /// The match that took the request, where a session asks for it.
+    pub(crate) fn matched(&self) -> Option<&RouteMatch> {
+        self.rule.as_deref().zip(self.matched.index).and_then(|(rule, index)| rule.matches.get(index))
     }
 
     /// The backend, where it prefers the caller's zone and this endpoint stands in another.

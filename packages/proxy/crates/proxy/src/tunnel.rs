@@ -15,7 +15,7 @@ use crate::{
     call::Call,
     failed::Fault,
     outbound::{backend, no_port, share},
-    plan::{Plan, Target},
+    plan::{Matched, Plan, Target},
     reject::Reject,
 };
 
@@ -52,7 +52,7 @@ pub(crate) async fn decide(
     let hash = hash::of_request(&backend, &call.head, &call.peer);
     let chain = call.workload.calls.chain(destination.key.as_str(), Some(&rule)).cloned();
     let target = Target::Backend(backend);
-    Ok(Plan { snapshot, target, rule: Some(rule), share, prefix: None, mirrors: Vec::new(), hash, session: None, chain })
+    Ok(Plan { snapshot, target, rule: Some(rule), share, matched: Matched::default(), mirrors: Vec::new(), hash, session: None, chain })
 }
 
 fn to_the_service(call: &Call, snapshot: Arc<Snapshot>, destination: &Destination, port: u16) -> Result<Plan, Fault> {
@@ -67,7 +67,7 @@ fn to_the_service(call: &Call, snapshot: Arc<Snapshot>, destination: &Destinatio
         target: Target::Backend(backend),
         rule: None,
         share: 0,
-        prefix: None,
+        matched: Matched::default(),
         mirrors: Vec::new(),
         hash,
         session: None,

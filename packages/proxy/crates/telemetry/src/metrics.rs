@@ -63,7 +63,7 @@ metrics! {
     EJECTIONS "plait_ejections_total" Counter ["backend"]
         "Endpoints that outlierDetection ejected."
     SESSIONS "plait_sessions_total" Counter ["backend"]
-        "Sessions that began with an answer, where sessionAffinity is set."
+        "Sessions that began with an answer, where sessionAffinity or sessionPersistence is set."
     CROSS_ZONE "plait_cross_zone_attempts_total" Counter ["backend"]
         "Attempts of requests that left the caller's zone, where loadBalancer.zoneAware is set."
     CHECKS "plait_health_checks_total" Counter ["backend" "outcome"]

@@ -27,7 +27,7 @@ pub(crate) fn backend(traffic: BackendTraffic, count: u64) -> Backend {
         port: 80,
         protocol: Protocol::Http,
         hash_table: HashTable::new(traffic.algorithm, &endpoints),
-        sessions: traffic.sessions.as_ref().map(|_| Sessions::new(&endpoints)),
+        sessions: Sessions::default(),
         zones: traffic.zone_aware.and_then(|_| Zones::new(traffic.algorithm, &endpoints)),
         endpoints,
         traffic,

@@ -20,6 +20,7 @@ pub(crate) fn rule(route: &str, index: usize, matches: Vec<RouteMatch>) -> Arc<R
         backends: vec![],
         total_weight: 0,
         traffic: CallTraffic::default(),
+        sessions: None,
     })
 }
 

@@ -9,7 +9,10 @@ use plait_model::{
 use plait_rules::Pattern;
 use plait_wire as wire;
 
-use super::{Refused, each, object, port, service::call_traffic};
+use super::{
+    Refused, each, object, port,
+    service::{call_traffic, sessions},
+};
 
 /// A route before it is joined to the Services that it shapes.
 #[derive(Debug)]
@@ -40,7 +43,7 @@ pub(crate) fn route(message: wire::Route) -> Result<Route, Refused> {
     let parent = |wire::RouteParent { service, port, consumer_namespace }| Parent { service, port, consumer_namespace };
     let mut converted = Vec::with_capacity(rules.len());
     for (index, message) in rules.into_iter().enumerate() {
-        let wire::RouteRule { name, matches, filters: effects, backends, traffic } = message;
+        let wire::RouteRule { name, matches, filters: effects, backends, traffic, session_affinity } = message;
         let here = |refused: Refused| refused.within(format_args!("rules[{index}]"));
         let backends = each("backends", backends, share).map_err(here)?;
         converted.push(Arc::new(Rule {
@@ -58,6 +61,7 @@ pub(crate) fn route(message: wire::Route) -> Result<Route, Refused> {
                 .ok_or_else(|| here(Refused::new("backends", "the weights overflow")))?,
             backends,
             traffic: call_traffic(traffic.unwrap_or_default()).map_err(here)?,
+            sessions: session_affinity.map(sessions).transpose().map_err(|refused| here(refused.within("session_affinity")))?,
         }));
     }
     Ok(Route { created: created_unix_seconds, parents: parents.into_iter().map(parent).collect(), rules: converted })

@@ -85,7 +85,9 @@ fn backend_traffic(message: wire::BackendTraffic) -> Result<BackendTraffic, Refu
         outliers: outlier_detection.map(|message| outliers(message).map_err(|refused| refused.within("outlier_detection"))).transpose()?,
         health_check: checks.map(|message| health_check(message).map_err(|refused| refused.within("health_check"))).transpose()?,
         zone_aware: zone_aware.map(|wire::ZoneAware { min_endpoints }| ZoneAware { min_endpoints }),
-        sessions: session_affinity.map(|message| sessions(message).map_err(|refused| refused.within("session_affinity"))).transpose()?,
+        sessions: session_affinity
+            .map(|message| backend_sessions(message).map_err(|refused| refused.within("session_affinity")))
+            .transpose()?,
         max_requests: NonZeroU32::new(max_requests),
         connections: connections.map(|limit| connection_limit(limit).map_err(|refused| refused.within("connections"))).transpose()?,
         connect_timeout: connect_timeout.map_or(Ok(defaults.connect_timeout), |value| duration("connect_timeout", value))?,
@@ -123,12 +125,23 @@ fn hash_on(message: wire::HashOn) -> Result<HashOn, Refused> {
     }
 }
 
-fn sessions(message: wire::SessionAffinity) -> Result<SessionAffinity, Refused> {
+/// Calls to a backend have no match, so their cookie has a path of its own.
+fn backend_sessions(message: wire::SessionAffinity) -> Result<SessionAffinity, Refused> {
+    let found = sessions(message)?;
+    match &found.carrier {
+        Carrier::Cookie { path: None, .. } => Err(Refused::new("carrier", "its path is absent")),
+        Carrier::Cookie { .. } | Carrier::Header(_) => Ok(found),
+    }
+}
+
+pub(crate) fn sessions(message: wire::SessionAffinity) -> Result<SessionAffinity, Refused> {
     use wire::session_affinity::Carrier as Named;
     let wire::SessionAffinity { carrier, ttl } = message;
     let carrier = match carrier {
-        Some(Named::Cookie(wire::SessionCookie { name, path })) if !name.is_empty() && path.starts_with('/') => {
-            Carrier::Cookie { name: name.into(), path: path.into() }
+        Some(Named::Cookie(wire::SessionCookie { name, path, until_closed }))
+            if !name.is_empty() && (path.is_empty() || path.starts_with('/')) =>
+        {
+            Carrier::Cookie { name: name.into(), path: (!path.is_empty()).then(|| path.into()), until_closed }
         }
         Some(Named::Header(name)) if !name.is_empty() => Carrier::Header(name.to_ascii_lowercase().into()),
         Some(Named::Cookie(_) | Named::Header(_)) => return Err(Refused::new("carrier", "its name or path is malformed")),

@@ -197,3 +197,54 @@ async fn what_a_head_says_of_its_endpoint_is_heard_and_passed_on() {
         stage.web.counts("plait_ejections_total", &["backend=\"shop/reviews:80\""], 1.0).await;
     }
 }
+
+#[tokio::test]
+async fn callers_of_a_rule_with_sessions_come_back() {
+    for way in Way::ALL {
+        let mut stage = Stage::new(way).await;
+        let names = ["reviews-1".to_owned(), stage.add_place("reviews", 2).await];
+        let balancer = wire::LoadBalancer { algorithm: wire::Algorithm::RoundRobin.into(), ..wire::LoadBalancer::default() };
+        let traffic = wire::BackendTraffic { load_balancer: Some(balancer), ..wire::BackendTraffic::default() };
+        let carrier = wire::session_affinity::Carrier::Header("x-session".into());
+        let sessions = wire::SessionAffinity { carrier: Some(carrier), ttl: None };
+        let matches = vec![method(wire::MatchType::Prefix, "/", 0, 0)];
+        let route = wire::Route {
+            object: Some(object("GRPCRoute", "calls")),
+            parents: vec![wire::RouteParent { service: "shop/reviews".into(), ..wire::RouteParent::default() }],
+            rules: vec![wire::RouteRule { session_affinity: Some(sessions), ..rule(matches, ("reviews", 80)) }],
+            kind: wire::RouteKind::Grpc.into(),
+            ..wire::Route::default()
+        };
+        let mut resources = vec![
+            wire::Service { backend: Some(traffic), ..service("reviews", 80, wire::Protocol::Auto) }.resource(),
+            stage.endpoints(&[&names[0], &names[1]]).resource(),
+            route.resource(),
+        ];
+        for (name, answer) in names.iter().zip(["one", "two"]) {
+            let mut workload = stage.workload(name, &[]);
+            workload.ports[0].protocol = wire::Protocol::Auto.into();
+            resources.push(workload.resource());
+            serves(stage.origin(name), answer);
+        }
+        stage.apply(resources).await;
+        let mut sender = connects(&stage).await;
+        let ask = async |sender: &mut SendRequest<Bytes>, session: Option<&str>| {
+            let request = Request::post("http://reviews/shop.Cart/Add").header("content-type", "application/grpc");
+            let request = session.into_iter().fold(request, |request, session| request.header("x-session", session));
+            *sender = in_time("room for a call", sender.clone().ready()).await.unwrap();
+            let (response, _) = sender.send_request(request.body(()).unwrap(), true).unwrap();
+            let head = in_time("an answer", response).await.unwrap();
+            let text = |name: &str| head.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+            (text("x-origin").unwrap(), text("x-session"))
+        };
+        let mut homes = Vec::new();
+        for _ in 0..2 {
+            let (home, session) = ask(&mut sender, None).await;
+            homes.push((home, session.unwrap()));
+        }
+        assert_ne!(homes[0].0, homes[1].0, "{way:?}: each in turn");
+        for (home, session) in homes.iter().cycle().take(8) {
+            assert_eq!(ask(&mut sender, Some(session)).await, (home.clone(), None), "{way:?}");
+        }
+    }
+}

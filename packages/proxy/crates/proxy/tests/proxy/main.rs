@@ -19,6 +19,7 @@ mod interim;
 mod limits;
 mod messages;
 mod observed;
+mod persistence;
 mod policies;
 mod pressure;
 mod rejects;

@@ -3,25 +3,28 @@
 use plait_testkit::{Message, Peer, Sent, Stage, Way, millis, rule, service, share};
 use plait_wire::{self as wire, session_affinity::Carrier};
 
-const PLACES: [&str; 3] = ["reviews-1", "reviews-2", "reviews-3"];
+pub(super) const PLACES: [&str; 3] = ["reviews-1", "reviews-2", "reviews-3"];
 
 fn cookie() -> Carrier {
-    Carrier::Cookie(wire::SessionCookie { name: "sid".into(), path: "/cart".into() })
+    Carrier::Cookie(wire::SessionCookie { name: "sid".into(), path: "/cart".into(), until_closed: false })
 }
 
 fn affinity(carrier: Carrier, ttl_seconds: Option<u64>) -> wire::SessionAffinity {
     wire::SessionAffinity { carrier: Some(carrier), ttl: ttl_seconds.map(|seconds| millis(seconds * 1000)) }
 }
 
-fn reviews(affinity: wire::SessionAffinity) -> wire::Service {
+pub(super) fn reviews(session_affinity: Option<wire::SessionAffinity>) -> wire::Service {
     let balancer = wire::LoadBalancer { algorithm: wire::Algorithm::RoundRobin.into(), ..wire::LoadBalancer::default() };
-    let backend =
-        wire::BackendTraffic { load_balancer: Some(balancer), session_affinity: Some(affinity), ..wire::BackendTraffic::default() };
+    let backend = wire::BackendTraffic { load_balancer: Some(balancer), session_affinity, ..wire::BackendTraffic::default() };
     wire::Service { backend: Some(backend), ..service("reviews", 80, wire::Protocol::Http) }
 }
 
-/// A stage with three places that answer with their names, called in turn but for sessions.
 async fn stage(way: Way, affinity: wire::SessionAffinity) -> Stage {
+    places(way, Some(affinity)).await
+}
+
+/// A stage with three places that answer with their names, called in turn but for sessions.
+pub(super) async fn places(way: Way, affinity: Option<wire::SessionAffinity>) -> Stage {
     let mut stage = Stage::new(way).await;
     for number in [2, 3] {
         stage.add_place("reviews", number).await;
@@ -43,15 +46,20 @@ async fn asks(caller: &mut Peer, field: &str) -> Message {
 }
 
 /// The cookie that the proxy made; the origin's own is left alone.
-fn made(answer: &Message) -> Option<&str> {
+pub(super) fn made(answer: &Message) -> Option<&str> {
     let all: Vec<_> = answer.fields.iter().filter(|(name, _)| name == "set-cookie").map(|(_, value)| value.as_str()).collect();
     assert_eq!(all[0], "own=1");
     all.get(1).copied()
 }
 
 /// What a browser would send back.
-fn repeated(made: &str) -> String {
+pub(super) fn repeated(made: &str) -> String {
     format!("cookie: a=b; {}\r\n", made.split(';').next().unwrap())
+}
+
+/// What the proxy put into its cookie.
+pub(super) fn cookie_of(made: &str) -> &str {
+    made.split([';', '=']).nth(1).unwrap()
 }
 
 #[tokio::test]
@@ -81,7 +89,7 @@ async fn what_is_made_up_is_no_session() {
     let stage = stage(Way::Hop, affinity(cookie(), Some(60))).await;
     let mut caller = stage.caller_connects().await;
     let cookie = made(&asks(&mut caller, "").await).unwrap().to_owned();
-    let value = cookie.split([';', '=']).nth(1).unwrap();
+    let value = cookie_of(&cookie);
     let (name, began) = value.split_at(16);
     let long_ago = format!("{:x}", u64::from_str_radix(began, 16).unwrap() - 61);
     let to_come = format!("{:x}", u64::from_str_radix(began, 16).unwrap() + 3600);
@@ -136,7 +144,7 @@ async fn when_its_endpoint_is_gone_a_caller_gets_another_and_a_new_cookie_and_th
 async fn an_endpoint_that_cannot_be_reached_loses_the_session_but_not_the_request() {
     let mut stage = Stage::new(Way::Hop).await;
     stage.add_place("reviews", 2).await;
-    stage.apply(vec![stage.endpoints(&PLACES[..2]).resource(), reviews(affinity(cookie(), None)).resource()]).await;
+    stage.apply(vec![stage.endpoints(&PLACES[..2]).resource(), reviews(Some(affinity(cookie(), None))).resource()]).await;
     let answer = "HTTP/1.1 200 OK\r\nset-cookie: own=1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
     let mut first = stage.origin("reviews-1").serves(move |_| answer.into());
     let _second = stage.origin("reviews-2").answers(move |_| answer.into());

@@ -1700,8 +1700,12 @@ pub mod session_affinity {
 pub struct SessionCookie {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
+    /// empty in a route rule alone: the path of the match that took the request
     #[prost(string, tag = "2")]
     pub path: ::prost::alloc::string::String,
+    /// the caller forgets it when it is closed, also where there is a ttl
+    #[prost(bool, tag = "3")]
+    pub until_closed: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LoadBalancer {
@@ -1869,6 +1873,9 @@ pub struct RouteRule {
     pub backends: ::prost::alloc::vec::Vec<Backend>,
     #[prost(message, optional, tag = "5")]
     pub traffic: ::core::option::Option<CallTraffic>,
+    /// for the traffic of this rule, instead of the backend's; absent = as the backend has it
+    #[prost(message, optional, tag = "6")]
+    pub session_affinity: ::core::option::Option<SessionAffinity>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RouteMatch {

@@ -26,45 +26,45 @@ from plait_sdk._gen.plait.v1 import resource_pb2 as plait_dot_v1_dot_resource__p
 from plait_sdk._gen.plait.v1 import service_pb2 as plait_dot_v1_dot_service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14plait/v1/route.proto\x12\x08plait.v1\x1a\x17plait/v1/resource.proto\x1a\x16plait/v1/service.proto\"\xcc\x01\n\x05Route\x12#\n\x06object\x18\x01 \x01(\x0b\x32\x13.plait.v1.ObjectRef\x12\x1c\n\x14\x63reated_unix_seconds\x18\x02 \x01(\x04\x12&\n\x07parents\x18\x03 \x03(\x0b\x32\x15.plait.v1.RouteParent\x12\"\n\x05rules\x18\x04 \x03(\x0b\x32\x13.plait.v1.RouteRule\x12!\n\x04kind\x18\x05 \x01(\x0e\x32\x13.plait.v1.RouteKind\x12\x11\n\thostnames\x18\x06 \x03(\t\"H\n\x0bRouteParent\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\x12\x1a\n\x12\x63onsumer_namespace\x18\x03 \x01(\t\"\xb0\x01\n\tRouteRule\x12\x0c\n\x04name\x18\x01 \x01(\t\x12%\n\x07matches\x18\x02 \x03(\x0b\x32\x14.plait.v1.RouteMatch\x12!\n\x07\x66ilters\x18\x03 \x03(\x0b\x32\x10.plait.v1.Filter\x12#\n\x08\x62\x61\x63kends\x18\x04 \x03(\x0b\x32\x11.plait.v1.Backend\x12&\n\x07traffic\x18\x05 \x01(\x0b\x32\x15.plait.v1.CallTraffic\"\xaf\x01\n\nRouteMatch\x12!\n\x04path\x18\x01 \x01(\x0b\x32\x13.plait.v1.PathMatch\x12%\n\x07headers\x18\x02 \x03(\x0b\x32\x14.plait.v1.ValueMatch\x12#\n\x05query\x18\x03 \x03(\x0b\x32\x14.plait.v1.ValueMatch\x12\x0e\n\x06method\x18\x04 \x01(\t\x12\"\n\x04grpc\x18\x05 \x01(\x0b\x32\x14.plait.v1.GrpcLength\"-\n\nGrpcLength\x12\x0f\n\x07service\x18\x01 \x01(\r\x12\x0e\n\x06method\x18\x02 \x01(\r\"=\n\tPathMatch\x12!\n\x04type\x18\x01 \x01(\x0e\x32\x13.plait.v1.MatchType\x12\r\n\x05value\x18\x02 \x01(\t\"L\n\nValueMatch\x12\x0c\n\x04name\x18\x01 \x01(\t\x12!\n\x04type\x18\x02 \x01(\x0e\x32\x13.plait.v1.MatchType\x12\r\n\x05value\x18\x03 \x01(\t\"\xf2\x01\n\x06\x46ilter\x12\x33\n\x0frequest_headers\x18\x01 \x01(\x0b\x32\x18.plait.v1.HeaderModifierH\x00\x12\x34\n\x10response_headers\x18\x02 \x01(\x0b\x32\x18.plait.v1.HeaderModifierH\x00\x12&\n\x08redirect\x18\x03 \x01(\x0b\x32\x12.plait.v1.RedirectH\x00\x12\'\n\x07rewrite\x18\x04 \x01(\x0b\x32\x14.plait.v1.UrlRewriteH\x00\x12\"\n\x06mirror\x18\x05 \x01(\x0b\x32\x10.plait.v1.MirrorH\x00\x42\x08\n\x06\x66ilter\"^\n\x0eHeaderModifier\x12\x1d\n\x03set\x18\x01 \x03(\x0b\x32\x10.plait.v1.Header\x12\x1d\n\x03\x61\x64\x64\x18\x02 \x03(\x0b\x32\x10.plait.v1.Header\x12\x0e\n\x06remove\x18\x03 \x03(\t\"%\n\x06Header\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"o\n\x08Redirect\x12\x0e\n\x06scheme\x18\x01 \x01(\t\x12\x10\n\x08hostname\x18\x02 \x01(\t\x12#\n\x04path\x18\x03 \x01(\x0b\x32\x15.plait.v1.PathRewrite\x12\x0c\n\x04port\x18\x04 \x01(\r\x12\x0e\n\x06status\x18\x05 \x01(\r\"C\n\nUrlRewrite\x12\x10\n\x08hostname\x18\x01 \x01(\t\x12#\n\x04path\x18\x02 \x01(\x0b\x32\x15.plait.v1.PathRewrite\"7\n\x0bPathRewrite\x12\x0e\n\x04\x66ull\x18\x01 \x01(\tH\x00\x12\x10\n\x06prefix\x18\x02 \x01(\tH\x00\x42\x06\n\x04kind\"T\n\x06Mirror\x12\"\n\x07\x62\x61\x63kend\x18\x01 \x01(\x0b\x32\x11.plait.v1.Backend\x12\x11\n\tnumerator\x18\x02 \x01(\r\x12\x13\n\x0b\x64\x65nominator\x18\x03 \x01(\r\"l\n\x07\x42\x61\x63kend\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\x12\x0e\n\x06weight\x18\x03 \x01(\r\x12!\n\x07\x66ilters\x18\x04 \x03(\x0b\x32\x10.plait.v1.Filter\x12\x0f\n\x07invalid\x18\x05 \x01(\t*y\n\tRouteKind\x12\x1a\n\x16ROUTE_KIND_UNSPECIFIED\x10\x00\x12\x12\n\x0eROUTE_KIND_TCP\x10\x01\x12\x12\n\x0eROUTE_KIND_TLS\x10\x02\x12\x13\n\x0fROUTE_KIND_HTTP\x10\x03\x12\x13\n\x0fROUTE_KIND_GRPC\x10\x04*j\n\tMatchType\x12\x1a\n\x16MATCH_TYPE_UNSPECIFIED\x10\x00\x12\x14\n\x10MATCH_TYPE_EXACT\x10\x01\x12\x15\n\x11MATCH_TYPE_PREFIX\x10\x02\x12\x14\n\x10MATCH_TYPE_REGEX\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14plait/v1/route.proto\x12\x08plait.v1\x1a\x17plait/v1/resource.proto\x1a\x16plait/v1/service.proto\"\xcc\x01\n\x05Route\x12#\n\x06object\x18\x01 \x01(\x0b\x32\x13.plait.v1.ObjectRef\x12\x1c\n\x14\x63reated_unix_seconds\x18\x02 \x01(\x04\x12&\n\x07parents\x18\x03 \x03(\x0b\x32\x15.plait.v1.RouteParent\x12\"\n\x05rules\x18\x04 \x03(\x0b\x32\x13.plait.v1.RouteRule\x12!\n\x04kind\x18\x05 \x01(\x0e\x32\x13.plait.v1.RouteKind\x12\x11\n\thostnames\x18\x06 \x03(\t\"H\n\x0bRouteParent\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\x12\x1a\n\x12\x63onsumer_namespace\x18\x03 \x01(\t\"\xe5\x01\n\tRouteRule\x12\x0c\n\x04name\x18\x01 \x01(\t\x12%\n\x07matches\x18\x02 \x03(\x0b\x32\x14.plait.v1.RouteMatch\x12!\n\x07\x66ilters\x18\x03 \x03(\x0b\x32\x10.plait.v1.Filter\x12#\n\x08\x62\x61\x63kends\x18\x04 \x03(\x0b\x32\x11.plait.v1.Backend\x12&\n\x07traffic\x18\x05 \x01(\x0b\x32\x15.plait.v1.CallTraffic\x12\x33\n\x10session_affinity\x18\x06 \x01(\x0b\x32\x19.plait.v1.SessionAffinity\"\xaf\x01\n\nRouteMatch\x12!\n\x04path\x18\x01 \x01(\x0b\x32\x13.plait.v1.PathMatch\x12%\n\x07headers\x18\x02 \x03(\x0b\x32\x14.plait.v1.ValueMatch\x12#\n\x05query\x18\x03 \x03(\x0b\x32\x14.plait.v1.ValueMatch\x12\x0e\n\x06method\x18\x04 \x01(\t\x12\"\n\x04grpc\x18\x05 \x01(\x0b\x32\x14.plait.v1.GrpcLength\"-\n\nGrpcLength\x12\x0f\n\x07service\x18\x01 \x01(\r\x12\x0e\n\x06method\x18\x02 \x01(\r\"=\n\tPathMatch\x12!\n\x04type\x18\x01 \x01(\x0e\x32\x13.plait.v1.MatchType\x12\r\n\x05value\x18\x02 \x01(\t\"L\n\nValueMatch\x12\x0c\n\x04name\x18\x01 \x01(\t\x12!\n\x04type\x18\x02 \x01(\x0e\x32\x13.plait.v1.MatchType\x12\r\n\x05value\x18\x03 \x01(\t\"\xf2\x01\n\x06\x46ilter\x12\x33\n\x0frequest_headers\x18\x01 \x01(\x0b\x32\x18.plait.v1.HeaderModifierH\x00\x12\x34\n\x10response_headers\x18\x02 \x01(\x0b\x32\x18.plait.v1.HeaderModifierH\x00\x12&\n\x08redirect\x18\x03 \x01(\x0b\x32\x12.plait.v1.RedirectH\x00\x12\'\n\x07rewrite\x18\x04 \x01(\x0b\x32\x14.plait.v1.UrlRewriteH\x00\x12\"\n\x06mirror\x18\x05 \x01(\x0b\x32\x10.plait.v1.MirrorH\x00\x42\x08\n\x06\x66ilter\"^\n\x0eHeaderModifier\x12\x1d\n\x03set\x18\x01 \x03(\x0b\x32\x10.plait.v1.Header\x12\x1d\n\x03\x61\x64\x64\x18\x02 \x03(\x0b\x32\x10.plait.v1.Header\x12\x0e\n\x06remove\x18\x03 \x03(\t\"%\n\x06Header\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"o\n\x08Redirect\x12\x0e\n\x06scheme\x18\x01 \x01(\t\x12\x10\n\x08hostname\x18\x02 \x01(\t\x12#\n\x04path\x18\x03 \x01(\x0b\x32\x15.plait.v1.PathRewrite\x12\x0c\n\x04port\x18\x04 \x01(\r\x12\x0e\n\x06status\x18\x05 \x01(\r\"C\n\nUrlRewrite\x12\x10\n\x08hostname\x18\x01 \x01(\t\x12#\n\x04path\x18\x02 \x01(\x0b\x32\x15.plait.v1.PathRewrite\"7\n\x0bPathRewrite\x12\x0e\n\x04\x66ull\x18\x01 \x01(\tH\x00\x12\x10\n\x06prefix\x18\x02 \x01(\tH\x00\x42\x06\n\x04kind\"T\n\x06Mirror\x12\"\n\x07\x62\x61\x63kend\x18\x01 \x01(\x0b\x32\x11.plait.v1.Backend\x12\x11\n\tnumerator\x18\x02 \x01(\r\x12\x13\n\x0b\x64\x65nominator\x18\x03 \x01(\r\"l\n\x07\x42\x61\x63kend\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\x12\x0e\n\x06weight\x18\x03 \x01(\r\x12!\n\x07\x66ilters\x18\x04 \x03(\x0b\x32\x10.plait.v1.Filter\x12\x0f\n\x07invalid\x18\x05 \x01(\t*y\n\tRouteKind\x12\x1a\n\x16ROUTE_KIND_UNSPECIFIED\x10\x00\x12\x12\n\x0eROUTE_KIND_TCP\x10\x01\x12\x12\n\x0eROUTE_KIND_TLS\x10\x02\x12\x13\n\x0fROUTE_KIND_HTTP\x10\x03\x12\x13\n\x0fROUTE_KIND_GRPC\x10\x04*j\n\tMatchType\x12\x1a\n\x16MATCH_TYPE_UNSPECIFIED\x10\x00\x12\x14\n\x10MATCH_TYPE_EXACT\x10\x01\x12\x15\n\x11MATCH_TYPE_PREFIX\x10\x02\x12\x14\n\x10MATCH_TYPE_REGEX\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'plait.v1.route_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROUTEKIND']._serialized_start=1724
-  _globals['_ROUTEKIND']._serialized_end=1845
-  _globals['_MATCHTYPE']._serialized_start=1847
-  _globals['_MATCHTYPE']._serialized_end=1953
+  _globals['_ROUTEKIND']._serialized_start=1777
+  _globals['_ROUTEKIND']._serialized_end=1898
+  _globals['_MATCHTYPE']._serialized_start=1900
+  _globals['_MATCHTYPE']._serialized_end=2006
   _globals['_ROUTE']._serialized_start=84
   _globals['_ROUTE']._serialized_end=288
   _globals['_ROUTEPARENT']._serialized_start=290
   _globals['_ROUTEPARENT']._serialized_end=362
   _globals['_ROUTERULE']._serialized_start=365
-  _globals['_ROUTERULE']._serialized_end=541
-  _globals['_ROUTEMATCH']._serialized_start=544
-  _globals['_ROUTEMATCH']._serialized_end=719
-  _globals['_GRPCLENGTH']._serialized_start=721
-  _globals['_GRPCLENGTH']._serialized_end=766
-  _globals['_PATHMATCH']._serialized_start=768
-  _globals['_PATHMATCH']._serialized_end=829
-  _globals['_VALUEMATCH']._serialized_start=831
-  _globals['_VALUEMATCH']._serialized_end=907
-  _globals['_FILTER']._serialized_start=910
-  _globals['_FILTER']._serialized_end=1152
-  _globals['_HEADERMODIFIER']._serialized_start=1154
-  _globals['_HEADERMODIFIER']._serialized_end=1248
-  _globals['_HEADER']._serialized_start=1250
-  _globals['_HEADER']._serialized_end=1287
-  _globals['_REDIRECT']._serialized_start=1289
-  _globals['_REDIRECT']._serialized_end=1400
-  _globals['_URLREWRITE']._serialized_start=1402
-  _globals['_URLREWRITE']._serialized_end=1469
-  _globals['_PATHREWRITE']._serialized_start=1471
-  _globals['_PATHREWRITE']._serialized_end=1526
-  _globals['_MIRROR']._serialized_start=1528
-  _globals['_MIRROR']._serialized_end=1612
-  _globals['_BACKEND']._serialized_start=1614
-  _globals['_BACKEND']._serialized_end=1722
+  _globals['_ROUTERULE']._serialized_end=594
+  _globals['_ROUTEMATCH']._serialized_start=597
+  _globals['_ROUTEMATCH']._serialized_end=772
+  _globals['_GRPCLENGTH']._serialized_start=774
+  _globals['_GRPCLENGTH']._serialized_end=819
+  _globals['_PATHMATCH']._serialized_start=821
+  _globals['_PATHMATCH']._serialized_end=882
+  _globals['_VALUEMATCH']._serialized_start=884
+  _globals['_VALUEMATCH']._serialized_end=960
+  _globals['_FILTER']._serialized_start=963
+  _globals['_FILTER']._serialized_end=1205
+  _globals['_HEADERMODIFIER']._serialized_start=1207
+  _globals['_HEADERMODIFIER']._serialized_end=1301
+  _globals['_HEADER']._serialized_start=1303
+  _globals['_HEADER']._serialized_end=1340
+  _globals['_REDIRECT']._serialized_start=1342
+  _globals['_REDIRECT']._serialized_end=1453
+  _globals['_URLREWRITE']._serialized_start=1455
+  _globals['_URLREWRITE']._serialized_end=1522
+  _globals['_PATHREWRITE']._serialized_start=1524
+  _globals['_PATHREWRITE']._serialized_end=1579
+  _globals['_MIRROR']._serialized_start=1581
+  _globals['_MIRROR']._serialized_end=1665
+  _globals['_BACKEND']._serialized_start=1667
+  _globals['_BACKEND']._serialized_end=1775
 # @@protoc_insertion_point(module_scope)

@@ -154,6 +154,7 @@ class RouteRule(_message.Message):
     FILTERS_FIELD_NUMBER: _builtins.int
     BACKENDS_FIELD_NUMBER: _builtins.int
     TRAFFIC_FIELD_NUMBER: _builtins.int
+    SESSION_AFFINITY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """the user's, may be empty"""
     @_builtins.property
@@ -166,6 +167,10 @@ class RouteRule(_message.Message):
     def backends(self) -> _containers.RepeatedCompositeFieldContainer[Global___Backend]: ...
     @_builtins.property
     def traffic(self) -> _service_pb2.CallTraffic: ...
+    @_builtins.property
+    def session_affinity(self) -> _service_pb2.SessionAffinity:
+        """for the traffic of this rule, instead of the backend's; absent = as the backend has it"""
+
     def __init__(
         self,
         *,
@@ -174,10 +179,11 @@ class RouteRule(_message.Message):
         filters: _abc.Iterable[Global___Filter] | None = ...,
         backends: _abc.Iterable[Global___Backend] | None = ...,
         traffic: _service_pb2.CallTraffic | None = ...,
+        session_affinity: _service_pb2.SessionAffinity | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["traffic", b"traffic"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["session_affinity", b"session_affinity", "traffic", b"traffic"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backends", b"backends", "filters", b"filters", "matches", b"matches", "name", b"name", "traffic", b"traffic"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backends", b"backends", "filters", b"filters", "matches", b"matches", "name", b"name", "session_affinity", b"session_affinity", "traffic", b"traffic"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
