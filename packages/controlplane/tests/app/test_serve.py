@@ -5,6 +5,7 @@ import base64
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -97,7 +98,7 @@ class Serve:
 
     async def ask(self, path: str, **options: Any) -> Any:
         transport = httpx.AsyncHTTPTransport(uds=str(self.sockets / "api.sock"))
-        async with httpx.AsyncClient(transport=transport, base_url="http://plait") as api:
+        async with httpx.AsyncClient(transport=transport, base_url="http://plait", timeout=TIMEOUT_SECONDS) as api:
             answer = await (api.post(path, json=options) if options else api.get(path))
         assert answer.status_code == 200, answer.text
         return answer.json()
@@ -119,6 +120,12 @@ def alive(number: int) -> bool:
         return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def listens(path: Path) -> bool:
+    """Whether somebody is there: the socket of a process that was killed stays where it was."""
+    with socket.socket(socket.AF_UNIX) as dialling:
+        return dialling.connect_ex(str(path)) == 0
 
 
 @pytest.fixture
@@ -345,7 +352,7 @@ async def test_children_come_back_and_leave_no_orphan(serve: Serve, connect: Cha
     assert sorted(before) == ["discovery", "signer"]
     os.kill(before["signer"], signal.SIGKILL)
     await serve.until(lambda: serve.children().get("signer", before["signer"]) != before["signer"])
-    await serve.until(lambda: (serve.sockets / "signer.sock").exists())
+    await serve.until(lambda: listens(serve.sockets / "signer.sock"))
     await enrol(serve, connect)
     os.kill(before["discovery"], signal.SIGKILL)
     await serve.wait_ready()
