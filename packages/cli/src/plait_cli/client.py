@@ -98,32 +98,38 @@ class Api:
     def __init__(self, mesh: Mesh) -> None:
         self.socket = mesh.api
 
+    def ask(
+        self, target: str, query: Query = (), post: object = None, timeout_seconds: float = TIMEOUT_SECONDS
+    ) -> Answer:
+        """One question. Raises Unreachable or Failure."""
+        return ask(self.socket, target, query, post, timeout_seconds)
+
     def mesh(self) -> dict[str, Any]:
         """Name, generation, last change, trust domain, addresses, root."""
-        return dict(ask(self.socket, "/v1/mesh").json())
+        return dict(self.ask("/v1/mesh").json())
 
     def objects(self) -> list[dict[str, Any]]:
         """Every object with its file, line, status and problems."""
-        return list(ask(self.socket, "/v1/objects").json())
+        return list(self.ask("/v1/objects").json())
 
     def proxies(self) -> list[dict[str, Any]]:
         """Every connected proxy with the generation it serves."""
-        return list(ask(self.socket, "/v1/proxies").json())
+        return list(self.ask("/v1/proxies").json())
 
     def workloads(self) -> list[dict[str, Any]]:
         """Every Workload in force."""
-        return list(ask(self.socket, "/v1/workloads").json())
+        return list(self.ask("/v1/workloads").json())
 
     def resources(self, workload: str) -> bytes:
         """A serialised ChangeSet: what the proxy of `workload` would hold with all destinations."""
-        return ask(self.socket, "/v1/resources", [("workload", workload)]).content
+        return self.ask("/v1/resources", [("workload", workload)]).content
 
     def join_token(
         self, workload: str, ttl_seconds: int = 3600, timeout_seconds: float = TIMEOUT_SECONDS
     ) -> dict[str, str]:
         """A join token for one Workload, and where its proxy finds discovery."""
         body = {"workload": workload, "ttl_seconds": ttl_seconds}
-        return dict(ask(self.socket, "/v1/join-tokens", post=body, timeout_seconds=timeout_seconds).json())
+        return dict(self.ask("/v1/join-tokens", post=body, timeout_seconds=timeout_seconds).json())
 
 
 class Admin:

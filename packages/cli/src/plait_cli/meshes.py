@@ -152,7 +152,11 @@ def find(name: str | None, state: Path | None) -> Mesh:
         names = ", ".join(mesh.name for mesh in running) or "none"
         raise Failure(f"mesh {name} is not up", f"up now: {names}", UNREACHABLE)
     if not running:
-        raise Failure("no mesh is up", "plait up DIR starts one; plait demo shows one", UNREACHABLE)
+        raise Failure(
+            "no mesh is up",
+            "plait up DIR starts one; plait demo shows one; --cluster asks the mesh of a cluster",
+            UNREACHABLE,
+        )
     if len(running) > 1:
         names = ", ".join(mesh.name for mesh in running)
         raise Failure(f"several meshes are up: {names}", f"choose one: --mesh {running[0].name}", USAGE)

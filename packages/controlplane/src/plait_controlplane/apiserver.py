@@ -8,7 +8,7 @@ cluster.
 import asyncio
 import json
 import os
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -100,6 +100,21 @@ class ApiServer:
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise self._unreachable(error) from error
 
+    async def through(
+        self, path: str, query: Sequence[tuple[str, str]], headers: Mapping[str, str]
+    ) -> tuple[int, bytes]:
+        """What a pod answers behind its proxy subresource; raises ApiError where the API server itself says no."""
+        import aiohttp
+
+        try:
+            answer = await self._call("GET", path, (query, dict(headers), None), TIMEOUT_SECONDS)
+            data = await answer.read()
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise self._unreachable(error) from error
+        if _is_refusal(answer.status, data):
+            _read(answer.status, answer.reason, data, answer.headers)
+        return answer.status, data
+
     async def watch(
         self, path: str, query: Mapping[str, str], quiet_seconds: float, accept: str = "application/json"
     ) -> AsyncGenerator[Object]:
@@ -129,7 +144,7 @@ class ApiServer:
         call = await self._client.param_serialize(
             method,
             path,
-            query_params=list((query or {}).items()),
+            query_params=list(query.items()) if isinstance(query, Mapping) else list(query or ()),
             header_params=headers,
             body=body,
             auth_settings=["BearerToken"],
@@ -139,6 +154,17 @@ class ApiServer:
     def _unreachable(self, error: Exception) -> ApiError:
         why = str(error) or type(error).__name__
         return ApiError(0, "Unreachable", f"the API server at {self.host} does not answer: {why}")
+
+
+def _is_refusal(status: int, data: bytes) -> bool:
+    """Whether an error is the API server's own, which says a Status, and not that of whom it asked."""
+    if status < 400:
+        return False
+    try:
+        said = json.loads(data)
+    except ValueError:
+        return False
+    return isinstance(said, dict) and said.get("kind") == "Status"
 
 
 def _event(line: bytes) -> Object:

@@ -61,6 +61,9 @@ def parser() -> argparse.ArgumentParser:
     shared.add_argument("--state", type=Path, required=True, help="the folder for keys, ports and generations")
     shared.add_argument("--api-listen", metavar="IP:PORT", help="serve the API over TCP too; needs --api-token-file")
     shared.add_argument("--api-token-file", type=Path, metavar="FILE", help="what callers over TCP must show")
+    shared.add_argument(
+        "--api-cluster", default="", metavar="IP:PORT", help="on a cluster: serve the API to whom its RBAC lets ask"
+    )
     shared.add_argument("--advertise", default="", metavar="HOST", help="where proxies reach --host; default: there")
     where = "the root is the Secret plait-ca of this namespace; pods prove themselves by their service account"
     shared.add_argument("--ca-namespace", default="", metavar="NAMESPACE", help=where)
@@ -85,6 +88,8 @@ async def _serve(given: argparse.Namespace) -> None:
         raise ValueError(f"--kubeconfig needs --source {CLUSTER}")
     if given.api_listen is not None and given.api_token_file is None:
         raise ValueError("--api-listen needs --api-token-file: whoever reaches the port could make join tokens")
+    if given.api_cluster and folder is not None:
+        raise ValueError(f"--api-cluster needs --source {CLUSTER}: it is the cluster that says who may ask")
     if bool(given.webhooks) != bool(given.proxy_image):
         raise ValueError("--webhooks and --proxy-image belong together: what is injected, and where that is asked for")
     if ipaddress.ip_address(given.host).is_unspecified and not given.advertise:
@@ -103,6 +108,7 @@ async def _serve(given: argparse.Namespace) -> None:
     options += ["--advertise", given.advertise] if given.advertise else []
     api = [] if given.api_listen is None else ["--api-listen", given.api_listen]
     api += [] if given.api_token_file is None else ["--api-token-file", str(given.api_token_file)]
+    api += ["--api-cluster", given.api_cluster] if given.api_cluster else []
     cluster = ["--ca-namespace", given.ca_namespace] if given.ca_namespace else []
     hooks = ["--webhooks", given.webhooks, "--proxy-image", given.proxy_image]
     commands = [["signer", *options, *cluster], ["discovery", *options, *api]]
@@ -120,6 +126,7 @@ async def _child(given: argparse.Namespace) -> None:
         identity=given.identity,
         api_listen=given.api_listen,
         api_token_file=given.api_token_file,
+        api_cluster=given.api_cluster,
         advertise=given.advertise,
         ca_namespace=given.ca_namespace,
         webhooks=given.webhooks,

@@ -15,10 +15,12 @@ from pathlib import Path
 
 from plait_controlplane import apiserver
 from plait_controlplane.api.endpoints import create
+from plait_controlplane.api.guards import Viewers, shared_token
 from plait_controlplane.api.serving import ApiServer, tcp, unix
 from plait_controlplane.app import ControlPlane
 from plait_controlplane.identity.authority import Authority
 from plait_controlplane.identity.ca_secret import CaSecret
+from plait_controlplane.identity.https import ServedLeaf
 from plait_controlplane.identity.internal import Client
 from plait_controlplane.identity.on_cluster import first_root, follow
 from plait_controlplane.identity.server import SignerServer
@@ -35,6 +37,9 @@ from plait_controlplane.view import LiveView
 from plait_controlplane.webhooks.server import Hooks, WebhookServer
 
 LOG = logging.getLogger(__name__)
+
+# As `identity.https` shows it. The API server does not look when it passes a request on; others may.
+API_NAME = "plait-controlplane.plait-system.svc"
 
 # 128 bits in base64: anything shorter can be guessed.
 SHORTEST_TOKEN = 22
@@ -89,7 +94,6 @@ async def discovery(settings: Settings) -> None:
     ended = _ended()
     read = await source(settings)
     control = ControlPlane(settings, read)
-    view = LiveView(control)
     apis: list[ApiServer] = []
     try:
         start = asyncio.create_task(control.start())
@@ -99,10 +103,7 @@ async def discovery(settings: Settings) -> None:
             start.cancel()
             return
         start.result()
-        apis.append(ApiServer(create(view), unix(settings.api_socket)))
-        if settings.api_listen is not None:
-            apis.append(ApiServer(create(view, _token(settings.api_token_file)), tcp(settings.api_listen)))
-            _warn(settings.api_listen)
+        apis, leaf = await _apis(settings, control, read)
         for api in apis:
             await api.start()
         # What was read stays; to look through thousands of objects for cycles again and again would cost each change.
@@ -110,7 +111,7 @@ async def discovery(settings: Settings) -> None:
         ready = f"ready: discovery {settings.discovery}, identity {settings.identity}, "
         sys.stdout.write(f"{ready}generation {control.generation.number}\n")
         sys.stdout.flush()
-        run = asyncio.create_task(_follow(control, read))
+        run = asyncio.create_task(_follow(control, read, leaf))
         await asyncio.wait({run, stop}, return_when=asyncio.FIRST_COMPLETED)
         if run.done():
             run.result()
@@ -118,6 +119,23 @@ async def discovery(settings: Settings) -> None:
         await asyncio.gather(run, return_exceptions=True)
     finally:
         await asyncio.gather(*(api.stop() for api in apis), control.stop())
+
+
+async def _apis(settings: Settings, control: ControlPlane, read: Source) -> tuple[list[ApiServer], ServedLeaf | None]:
+    """The API wherever it is to listen, and what it shows to a cluster."""
+    view = LiveView(control)
+    found = [ApiServer(create(view), unix(settings.api_socket))]
+    if settings.api_listen is not None:
+        guard = shared_token(_token(settings.api_token_file))
+        found.append(ApiServer(create(view, guard), tcp(settings.api_listen)))
+        _warn(settings.api_listen)
+    if not settings.api_cluster or not isinstance(read, KubernetesSource):
+        return found, None
+    leaf = ServedLeaf(control.signer, API_NAME, settings.sockets / "api.pem")
+    await leaf.first()
+    app = create(view, Viewers(read.api).guard, makes_tokens=False)
+    found.append(ApiServer(app, tcp(settings.api_cluster), leaf.context))
+    return found, leaf
 
 
 async def _before(work: Coroutine[None, None, None], ended: asyncio.Event) -> bool:
@@ -133,9 +151,11 @@ async def _before(work: Coroutine[None, None, None], ended: asyncio.Event) -> bo
     return False
 
 
-async def _follow(control: ControlPlane, read: Source) -> None:
+async def _follow(control: ControlPlane, read: Source, leaf: ServedLeaf | None) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(control.run())
+        if leaf is not None:
+            tasks.create_task(leaf.run())
         if isinstance(read, KubernetesSource):
             lease = Lease(read.api, os.environ.get("POD_NAMESPACE", ROOT_NAMESPACE))
             tasks.create_task(StatusWriter(read.api, lease, read.path, control.told).run())

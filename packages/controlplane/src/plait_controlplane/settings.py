@@ -20,6 +20,8 @@ class Settings:
     identity: str
     api_listen: str | None = None
     api_token_file: Path | None = None
+    api_cluster: str = ""
+    """Where the API listens for whom the cluster lets ask, "ip:port"; empty = nowhere."""
     ca_namespace: str = ""
     """Where the root is the Secret plait-ca of a cluster; empty = it is a file of ours."""
     webhooks: str = ""

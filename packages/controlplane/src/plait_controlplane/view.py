@@ -18,6 +18,7 @@ from plait_controlplane.api.answers import (
     Unknown,
     WorkloadAnswer,
 )
+from plait_controlplane.api.scrape import Scraper
 from plait_controlplane.app import ControlPlane
 from plait_controlplane.identity.internal import Away
 from plait_controlplane.identity.proof import Refused
@@ -33,6 +34,7 @@ class LiveView:
     def __init__(self, control: ControlPlane) -> None:
         self._control = control
         self._started_unix = time.time()
+        self._scraper = Scraper()
 
     def mesh(self) -> MeshAnswer:
         """The mesh as a whole."""
@@ -101,6 +103,13 @@ class LiveView:
         if workload not in self._control.publication.identities:
             raise Unknown(f"the mesh has no Workload {workload}; GET /v1/workloads lists them")
         return whole(self._control.publication, workload).SerializeToString()
+
+    async def metrics(self, workload: str) -> str:
+        """What the proxy of a pod counts; raises Unknown or Unavailable."""
+        pod = self._control.settled.world.cluster.pods.get(workload)
+        if pod is None:
+            raise Unknown(f"{workload} is no pod with a proxy; GET /v1/workloads lists them")
+        return await self._scraper.metrics(workload, pod.spec.address)
 
     async def join_token(self, workload: str, ttl_seconds: int) -> JoinTokenAnswer:
         """A token; raises Unknown or Unavailable."""

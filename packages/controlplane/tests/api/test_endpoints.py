@@ -6,41 +6,12 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from plait_controlplane.api.answers import JoinTokenAnswer, MeshAnswer, Root, Unavailable, Unknown
 from plait_controlplane.api.endpoints import create
+from plait_controlplane.api.guards import shared_token
 from plait_controlplane.api.serving import ApiServer, tcp, unix
+from still_view import MESH, Still
 
 TOKEN = "0123456789abcdef0123456789abcdef"
-MESH = MeshAnswer(
-    name="shop", generation=3, started_unix=1.0, changed_unix=1.0, change="first", trust_domain="shop.example",
-    discovery="127.0.0.1:1", identity="127.0.0.1:2", root=Root(not_after_unix=2.0),
-)  # fmt: skip
-
-
-class Still:
-    """A View."""
-
-    def mesh(self) -> MeshAnswer:
-        return MESH
-
-    def objects(self) -> list[Any]:
-        return []
-
-    def proxies(self) -> list[Any]:
-        return []
-
-    def workloads(self) -> list[Any]:
-        return []
-
-    def resources(self, workload: str) -> bytes:
-        if workload != "shop/web-1":
-            raise Unknown(f"the mesh has no Workload {workload}")
-        return b"bytes"
-
-    async def join_token(self, workload: str, ttl_seconds: int) -> JoinTokenAnswer:
-        if workload == "shop/away":
-            raise Unavailable("the signer does not answer")
-        return JoinTokenAnswer(token=f"{workload} {ttl_seconds}", discovery="127.0.0.1:1")
 
 
 def client(app: FastAPI, **headers: str) -> httpx.AsyncClient:
@@ -55,7 +26,7 @@ async def test_answers_have_the_promised_names() -> None:
             assert (await api.get(f"/v1/{path}")).json() == []
         schema = (await api.get("/openapi.json")).json()
     assert set(schema["paths"]) == {"/healthz", *(f"/v1/{name}" for name in (
-        "mesh", "objects", "proxies", "workloads", "resources", "join-tokens"))}  # fmt: skip
+        "mesh", "objects", "proxies", "workloads", "resources", "metrics", "join-tokens"))}  # fmt: skip
 
 
 async def test_resources_are_bytes() -> None:
@@ -99,7 +70,7 @@ async def test_join_tokens(question: dict[str, Any], status: int) -> None:
 )
 @pytest.mark.parametrize("path", ["/healthz", "/v1/mesh", "/openapi.json", "/docs", "/nowhere"])
 async def test_a_token_guards_every_path(header: str, status: int, path: str) -> None:
-    async with client(create(Still(), TOKEN)) as api:
+    async with client(create(Still(), shared_token(TOKEN))) as api:
         answer = await api.get(path, headers={"authorization": header.encode("latin-1")})  # type: ignore[dict-item]
     assert answer.status_code == (404 if path == "/nowhere" and status == 200 else status)
 
@@ -112,7 +83,10 @@ async def test_nothing_changes_by_get() -> None:
 async def test_both_sockets_serve(tmp_path: Path, free_address: str) -> None:
     path = tmp_path / "api.sock"
     path.touch()  # what a crash left behind
-    servers = [ApiServer(create(Still()), unix(path)), ApiServer(create(Still(), TOKEN), tcp(free_address))]
+    servers = [
+        ApiServer(create(Still()), unix(path)),
+        ApiServer(create(Still(), shared_token(TOKEN)), tcp(free_address)),
+    ]
     for server in servers:
         await server.start()
     assert path.stat().st_mode & 0o777 == 0o600

@@ -7,11 +7,13 @@ import yaml
 
 from plait_cli.install import rbac, webhooks
 from plait_cli.install.settings import (
+    API_PORT,
     DISCOVERY_PORT,
     IDENTITY_PORT,
     LABELS,
     NAME,
     NAMESPACE,
+    VIEWER,
     WEBHOOK_PORT,
     WEBHOOKS,
     Settings,
@@ -38,6 +40,7 @@ def control_plane(settings: Settings) -> list[Object]:
     return [
         _namespace(),
         {**_head("v1", "ServiceAccount", NAME), "automountServiceAccountToken": False},
+        {**_head("v1", "ServiceAccount", VIEWER), "automountServiceAccountToken": False},
         *rbac.roles(),
         _service(NAME, {"tls-discovery": DISCOVERY_PORT, "tls-identity": IDENTITY_PORT}),
         _service(WEBHOOKS, {"https": WEBHOOK_PORT}, {"https": 443}),
@@ -130,10 +133,11 @@ def _container(settings: Settings) -> Object:
         "--host=0.0.0.0",
         f"--advertise={NAME}.{NAMESPACE}.svc",
         f"--ca-namespace={NAMESPACE}",
+        f"--api-cluster=0.0.0.0:{API_PORT}",
         f"--webhooks=0.0.0.0:{WEBHOOK_PORT}",
         f"--proxy-image={settings.image('proxy')}",
     ]
-    listens = {"discovery": DISCOVERY_PORT, "identity": IDENTITY_PORT, "webhooks": WEBHOOK_PORT}
+    listens = {"discovery": DISCOVERY_PORT, "identity": IDENTITY_PORT, "api": API_PORT, "webhooks": WEBHOOK_PORT}
     ready = {"httpGet": {"path": "/ready", "port": "webhooks", "scheme": "HTTPS"}, "timeoutSeconds": 5}
     alive = {"tcpSocket": {"port": "discovery"}, "timeoutSeconds": 5}
     return {

@@ -1,11 +1,12 @@
-"""What the control plane may do on a cluster: as little as it needs, each rule with its reason. Called by `manifests`.
+"""What the control plane may do on a cluster, and what those who ask it must be allowed to. Called by `manifests`.
 
+As little as each needs, each rule with its reason.
 A golden file keeps this list: whoever adds a right changes two files and says why.
 """
 
 from typing import Any
 
-from plait_cli.install.settings import LABELS, NAME, NAMESPACE
+from plait_cli.install.settings import LABELS, NAME, NAMESPACE, VIEWER
 
 Object = dict[str, Any]
 
@@ -14,7 +15,7 @@ ROUTES = ["httproutes", "grpcroutes", "tlsroutes", "tcproutes"]
 
 
 def roles() -> list[Object]:
-    """Two roles, one for the cluster and one for our own namespace, and who has them."""
+    """Two roles of ours, one for the cluster and one for our own namespace, and who has them; and the viewers' role."""
     return [
         {**_head("ClusterRole", "rbac.authorization.k8s.io/v1"), "rules": _of_the_cluster()},
         {
@@ -28,6 +29,7 @@ def roles() -> list[Object]:
             "roleRef": _reference("Role"),
             "subjects": [_account()],
         },
+        {**_head("Role", "rbac.authorization.k8s.io/v1", NAMESPACE, VIEWER), "rules": _of_viewers()},
     ]
 
 
@@ -73,9 +75,20 @@ def _of_our_namespace() -> list[Object]:
     ]
 
 
-def _head(kind: str, version: str, namespace: str = "") -> Object:
+def _of_viewers() -> list[Object]:
+    """Bound to nobody: whoever runs the cluster binds it to people. A Role, which reaches no other namespace."""
+    return [
+        # Each replica knows its own proxies, so each is asked. Nothing else runs in our namespace.
+        _rule([""], ["pods"], ["list"]),
+        _rule([""], ["pods/proxy"], ["get"]),
+        # The API takes tokens of this account alone.
+        {**_rule([""], ["serviceaccounts/token"], ["create"]), "resourceNames": [VIEWER]},
+    ]
+
+
+def _head(kind: str, version: str, namespace: str = "", name: str = NAME) -> Object:
     place = {"namespace": namespace} if namespace else {}
-    return {"apiVersion": version, "kind": kind, "metadata": {"name": NAME, **place, "labels": dict(LABELS)}}
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": name, **place, "labels": dict(LABELS)}}
 
 
 def _rule(groups: list[str], resources: list[str], verbs: list[str]) -> Object:

@@ -7,9 +7,12 @@ from plait_cli import __version__
 NAMESPACE = "plait-system"
 NAME = "plait-controlplane"
 WEBHOOKS = "plait-webhooks"
+# The role of those who ask the mesh, and the account whose tokens the API takes.
+VIEWER = "plait-viewer"
 
 DISCOVERY_PORT = 15012
 IDENTITY_PORT = 15013
+API_PORT = 15014
 WEBHOOK_PORT = 15017
 
 # Whose the fields of our objects are, for server-side apply.

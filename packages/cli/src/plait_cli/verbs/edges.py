@@ -3,8 +3,8 @@
 from collections import Counter
 from typing import Any
 
-from plait_cli.client import Api
-from plait_cli.meshes import MeshOption, StateOption, find
+from plait_cli.asked import ClusterOption, ContextOption, KubeconfigOption, reached
+from plait_cli.meshes import MeshOption, StateOption
 from plait_cli.numbers import Edge, short
 from plait_cli.numbers import edges as edges_of
 from plait_cli.output import Format, OutputOption, percent, print_json, print_table
@@ -17,12 +17,15 @@ def edges(
     window: WindowOption = WINDOW_SECONDS,
     mesh: MeshOption = None,
     state: StateOption = None,
+    cluster: ClusterOption = False,
+    kubeconfig: KubeconfigOption = None,
+    context: ContextOption = None,
     output: OutputOption = Format.table,
 ) -> None:
     """Prints each pair of caller and service that met since the sidecars began, with the rates of this moment."""
-    target = find(mesh, state)
-    trust_domain = str(Api(target).mesh()["trust_domain"])
-    total, grown = sample(target, window)
+    with reached(mesh, state, cluster, kubeconfig, context) as target:
+        trust_domain = str(target.api.mesh()["trust_domain"])
+        total, grown = sample(target, window)
     found = edges_of(total, grown, trust_domain)
     if output is Format.json:
         print_json({"window_seconds": window, "edges": [facts(edge, window) for edge in found]})

@@ -1,8 +1,8 @@
 """`plait explain`: which objects, rules and endpoints decide one request, of the running mesh or of the YAML alone.
 
-The engine is the proxy's own (`decide`): live the sidecar answers on its admin socket; what it does not hold, the
-destination's policy, comes from `plait-proxy decide` over the same contract messages. Must not
-decide anything itself.
+The engine is the proxy's own (`decide`): on this machine the sidecar answers on its admin socket; what it does not
+hold, the destination's policy, comes from `plait-proxy decide` over the same contract messages, and so does all of it
+on a cluster. Must not decide anything itself.
 """
 
 import json
@@ -13,11 +13,12 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from plait_cli.asked import Asked, ClusterOption, ContextOption, KubeconfigOption, OnMachine, reached
 from plait_cli.binaries import locate
 from plait_cli.client import Admin, Api, name_of
 from plait_cli.errors import USAGE, Failure
 from plait_cli.explained import Places, render
-from plait_cli.meshes import MeshOption, StateOption, find
+from plait_cli.meshes import MeshOption, StateOption
 from plait_cli.output import Format, OutputOption, print_json
 from plait_cli.verbs.join_token import resolve
 
@@ -45,6 +46,9 @@ def explain(
     ] = None,
     mesh: MeshOption = None,
     state: StateOption = None,
+    cluster: ClusterOption = False,
+    kubeconfig: KubeconfigOption = None,
+    context: ContextOption = None,
     output: OutputOption = Format.table,
 ) -> None:
     """Tells what would happen to a request and why, without sending it."""
@@ -56,25 +60,37 @@ def explain(
     if directory is not None:
         decision, places = offline(directory, source, request)
     else:
-        target = find(mesh, state)
-        api = Api(target)
-        workload = resolve(api, source)
-        decision, places = live(api, Admin(target, workload), workload, request), places_of(api)
+        with reached(mesh, state, cluster, kubeconfig, context) as target:
+            workload = resolve(target.api, source)
+            decision, places = running(target, workload, request), places_of(target.api)
     if output is Format.json:
         print_json(decision)
+        return
+    render(decision, places, url)
+    if directory is None and (cluster or kubeconfig or context):
+        print(
+            "\nBy what the control plane tells the proxy; what the proxy itself saw of endpoints does not count here."
+        )
+
+
+def running(target: Asked, workload: str, request: Request) -> dict[str, Any]:
+    """The decision in a mesh that runs: of the sidecar, on a cluster of the engine over what that sidecar is told."""
+    if isinstance(target, OnMachine):
+        admin = Admin(target.mesh, workload)
+        decision = admin.explain(workload, request.method, request.url, request.headers, request.sni)
     else:
-        render(decision, places, url)
+        decision = decide(target.api.resources(workload), workload, request)
+    return whole(target.api, decision, workload, request)
 
 
-def live(api: Api, admin: Admin, workload: str, request: Request) -> dict[str, Any]:
-    """The decision of the sidecar, with the policy of the destination added from what that one's sidecar would hold."""
-    decision = admin.explain(workload, request.method, request.url, request.headers, request.sni)
+def whole(api: Api, decision: dict[str, Any], workload: str, request: Request) -> dict[str, Any]:
+    """The decision with the policy of the destination, from what that one's sidecar would hold."""
     known = {name_of(entry) for entry in api.workloads()}
     endpoint = next((entry["workload"] for entry in decision["endpoints"] if entry["workload"] in known), None)
     if decision["policy"] is None and endpoint is not None:
         both = api.resources(workload) + api.resources(endpoint)  # messages of protobuf merge when they are joined
-        whole = decide(both, workload, request)
-        decision["policy"], decision["answer"] = whole["policy"], whole["answer"]
+        judged = decide(both, workload, request)
+        decision["policy"], decision["answer"] = judged["policy"], judged["answer"]
     return decision
 
 

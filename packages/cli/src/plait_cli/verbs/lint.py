@@ -1,4 +1,7 @@
-"""`plait lint DIR`: every problem of a folder of YAML at once, offline, by the control plane's own reader."""
+"""`plait lint`: every problem of a folder of YAML at once, offline, by the control plane's own reader; or of a cluster.
+
+What is on a cluster has been read by the control plane there with the same reader; it is asked what it found.
+"""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -6,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from plait_cli.asked import ClusterOption, ContextOption, KubeconfigOption, reached
 from plait_cli.errors import DONE, NOT_SO, USAGE, Failure
 from plait_cli.output import Format, OutputOption, console, count, print_json
 
@@ -13,11 +17,23 @@ PLACE_COLUMN = 26
 
 
 def lint(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that holds the YAML.")],
+    directory: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="Folder that holds the YAML.")] = None,
     output: OutputOption = Format.table,
+    cluster: ClusterOption = False,
+    kubeconfig: KubeconfigOption = None,
+    context: ContextOption = None,
 ) -> None:
-    """Checks all files without a mesh; prints each problem with file, line, column, field and what to write instead."""
-    report = read(directory)
+    """Checks all files without a mesh; prints each problem with file, line, column, field and what to write instead.
+
+    With --cluster and no folder, the same about every object of the mesh on a cluster.
+    """
+    if directory is not None:
+        report = read(directory)
+    elif cluster or kubeconfig or context:
+        with reached(None, None, cluster, kubeconfig, context) as target:
+            report = found_on_cluster(target.api.objects())
+    else:
+        raise Failure("no folder is given", "plait lint DIR; --cluster checks what is on a cluster", USAGE)
     if output is Format.json:
         print_json(report)
     else:
@@ -37,6 +53,20 @@ def read(directory: Path) -> dict[str, Any]:
     return {"files": report.files, "objects": report.objects, "problems": problems}
 
 
+def found_on_cluster(objects: list[dict[str, Any]]) -> dict[str, Any]:
+    """The report of the control plane about the objects of its cluster."""
+    problems = [
+        {
+            **problem,
+            "file": "",
+            "object": f"{entry['kind']} " + "/".join(filter(None, (entry["namespace"], entry["name"]))),
+        }
+        for entry in objects
+        for problem in entry["problems"]
+    ]
+    return {"files": 0, "objects": len(objects), "problems": problems}
+
+
 def is_error(problem: dict[str, Any]) -> bool:
     """Whether a problem keeps an object from doing what it says; the rest are notes."""
     return bool(problem["severity"] == "error")
@@ -48,11 +78,14 @@ def lines(report: dict[str, Any]) -> list[str]:
     for problem in report["problems"]:
         mark = "✗" if is_error(problem) else "·"
         place = f"{problem['file']}:{problem['line']}:{problem['column']}"
-        told.append(f"{mark} {place:{PLACE_COLUMN}}  {problem['object']}   {problem['path']}".rstrip())
+        where = f"{place:{PLACE_COLUMN}}  " if problem["file"] else ""
+        told.append(f"{mark} {where}{problem['object']}   {problem['path']}".rstrip())
         told.append(f"    {problem['message']}")
     errors = sum(map(is_error, report["problems"]))
     notes = len(report["problems"]) - errors
     found = count(errors, "problem") + (f" and {count(notes, 'note')}" if notes else "")
+    if not report["files"] and report["objects"]:
+        return [*told, f"{found} in {count(report['objects'], 'object')} of the cluster."]
     applied = " Nothing was applied." if errors else ""
     told.append(f"{found} in {count(report['files'], 'file')}, {count(report['objects'], 'object')}.{applied}")
     return told

@@ -1,14 +1,14 @@
 """`plait stat`: success rate, requests a second and latencies of services, routes or edges over a window."""
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any
 
 import typer
 
-from plait_cli.client import Admin, Api, Unreachable, name_of
+from plait_cli.asked import Asked, ClusterOption, ContextOption, KubeconfigOption, reached
+from plait_cli.client import name_of
 from plait_cli.errors import UNREACHABLE, Failure
-from plait_cli.meshes import Mesh, MeshOption, StateOption, find
+from plait_cli.meshes import MeshOption, StateOption
 from plait_cli.numbers import By, Row, rows, short
 from plait_cli.output import Format, OutputOption, milliseconds, percent, print_json, print_table
 from plait_cli.prometheus import Series, difference, parse
@@ -24,10 +24,14 @@ def stat(
     by: Annotated[By, typer.Option("--by", help="What a row stands for.")] = By.service,
     mesh: MeshOption = None,
     state: StateOption = None,
+    cluster: ClusterOption = False,
+    kubeconfig: KubeconfigOption = None,
+    context: ContextOption = None,
     output: OutputOption = Format.table,
 ) -> None:
     """Measures for a moment and prints what callers got: success, requests a second, percentiles of the latency."""
-    _, grown = sample(find(mesh, state), window)
+    with reached(mesh, state, cluster, kubeconfig, context) as target:
+        _, grown = sample(target, window)
     found = rows(grown, by)
     if output is Format.json:
         print_json({"window_seconds": window, "rows": [facts(row, window) for row in found]})
@@ -38,12 +42,12 @@ def stat(
     print_table((by.value.upper(), *HEADERS), [cells(row, window) for row in found])
 
 
-def sample(mesh: Mesh, window: float) -> tuple[dict[Series, float], dict[Series, float]]:
+def sample(target: Asked, window: float) -> tuple[dict[Series, float], dict[Series, float]]:
     """The counters of all sidecars, and what they grew by within `window` seconds."""
-    names = [name_of(entry) for entry in Api(mesh).workloads()]
-    before = scrape(mesh, names)
+    names = [name_of(entry) for entry in target.api.workloads()]
+    before = target.metrics(names)
     time.sleep(window)
-    after = scrape(mesh, names)
+    after = {name: parse(text) for name, text in target.metrics(names).items()}
     if not after:
         raise Failure("no sidecar answers", "plait status", UNREACHABLE)
     total: dict[Series, float] = {}
@@ -51,23 +55,9 @@ def sample(mesh: Mesh, window: float) -> tuple[dict[Series, float], dict[Series,
     for name, samples in after.items():
         for series, value in samples.items():
             total[series] = total.get(series, 0.0) + value
-        for series, value in difference(before.get(name, {}), samples).items():
+        for series, value in difference(parse(before.get(name, "")), samples).items():
             grown[series] = grown.get(series, 0.0) + value
     return total, grown
-
-
-def scrape(mesh: Mesh, names: list[str]) -> dict[str, dict[Series, float]]:
-    """One sample of every sidecar that answers."""
-
-    def one(name: str) -> dict[Series, float] | None:
-        try:
-            return parse(Admin(mesh, name).metrics())
-        except Unreachable:
-            return None
-
-    with ThreadPoolExecutor(8) as pool:
-        answers = dict(zip(names, pool.map(one, names), strict=True))
-    return {name: samples for name, samples in answers.items() if samples is not None}
 
 
 def facts(row: Row, window: float) -> dict[str, Any]:

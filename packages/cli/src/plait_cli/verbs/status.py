@@ -9,9 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from plait_cli.client import Admin, Api, Unreachable, name_of
+from plait_cli.asked import Asked, ClusterOption, ContextOption, KubeconfigOption, OnCluster, reached
+from plait_cli.client import Unreachable, name_of
 from plait_cli.errors import DONE, NOT_SO, UNREACHABLE, Failure
-from plait_cli.meshes import Mesh, MeshOption, StateOption, find
+from plait_cli.meshes import MeshOption, StateOption
 from plait_cli.output import PIPE_WIDTH, Format, OutputOption, console, count, print_json, span
 
 LABEL_WIDTH = 16
@@ -22,15 +23,18 @@ def status(
     timeout: Annotated[float, typer.Option("--timeout", min=0, help="Seconds to wait at most, with --wait.")] = 30.0,
     mesh: MeshOption = None,
     state: StateOption = None,
+    cluster: ClusterOption = False,
+    kubeconfig: KubeconfigOption = None,
+    context: ContextOption = None,
     output: OutputOption = Format.table,
 ) -> None:
     """Tells how the mesh is. Exit code 1: an object is refused or a sidecar is behind; 3: the control plane is away."""
-    target = find(mesh, state)
-    facts = gather(target)
-    deadline = time.monotonic() + timeout
-    while wait and behind(facts) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    with reached(mesh, state, cluster, kubeconfig, context) as target:
         facts = gather(target)
+        deadline = time.monotonic() + timeout
+        while wait and behind(facts) and time.monotonic() < deadline:
+            time.sleep(target.pause_seconds)
+            facts = gather(target)
     if output is Format.json:
         print_json(facts)
     else:
@@ -42,32 +46,18 @@ def status(
     raise typer.Exit(NOT_SO if behind(facts) or refused(facts) else DONE)
 
 
-def gather(mesh: Mesh) -> dict[str, Any]:
-    """All facts. Without the control plane the sidecars are found by their sockets and asked one by one."""
-    api = Api(mesh)
-    facts: dict[str, Any] = {"name": mesh.name, "mesh": None, "objects": [], "proxies": [], "workloads": []}
+def gather(target: Asked) -> dict[str, Any]:
+    """All facts. Without the control plane sidecars of this machine are found by their sockets and asked one by one."""
+    api = target.api
+    facts: dict[str, Any] = {"name": target.name, "mesh": None, "objects": [], "proxies": [], "workloads": []}
     try:
         facts.update(mesh=api.mesh(), objects=api.objects(), proxies=api.proxies(), workloads=api.workloads())
     except Unreachable:
         facts["workloads"] = []
-    names = [name_of(entry) for entry in facts["workloads"]] or found_by_sockets(mesh)
-    facts["sidecars"] = [sidecar(mesh, name) for name in names]
+    facts["sidecars"] = target.configs([name_of(entry) for entry in facts["workloads"]])
+    if isinstance(target, OnCluster):
+        facts["replicas"] = [{"name": name, "silent": target.api.silent.get(name)} for name in target.api.replicas()]
     return facts
-
-
-def found_by_sockets(mesh: Mesh) -> list[str]:
-    """Workloads whose sidecars have a socket; a namespace holds no dot, so the first one ends it."""
-    stems = (path.stem.removeprefix("proxy-") for path in mesh.sockets.glob("proxy-*.sock"))
-    return sorted(stem.replace(".", "/", 1) for stem in stems)
-
-
-def sidecar(mesh: Mesh, name: str) -> dict[str, Any]:
-    """What one sidecar says of itself; `config` is null when it is away."""
-    try:
-        config: dict[str, Any] | None = Admin(mesh, name).config()
-    except Failure:
-        config = None
-    return {"workload": name, "config": config}
 
 
 def behind(facts: dict[str, Any]) -> list[str]:
@@ -100,13 +90,17 @@ def print_status(facts: dict[str, Any]) -> None:
         since = span(now - about["changed_unix"])
         line(f"MESH {about['name']} ", f"generation {about['generation']}, {since} ago: {about['change']}")
     line("proxies", proxies_text(facts))
+    if "replicas" in facts:
+        line("control plane", replicas_text(facts["replicas"]))
     line("certificates", certificates_text(facts, now))
     if about is not None:
         bad = len(refused(facts))
         line("objects", f"{len(facts['objects']) - bad} accepted" + (f", {bad} not in force as written" if bad else ""))
     if plugins := plugins_text(facts):
         line("plugins", plugins)
-    ports = sorted(f"{entry['address']}:{port['port']}" for entry in facts["workloads"] for port in entry["ports"])
+    # In a pod the port of the application is behind the redirection.
+    beside = [] if "replicas" in facts else facts["workloads"]
+    ports = sorted(f"{entry['address']}:{port['port']}" for entry in beside for port in entry["ports"])
     if ports:
         between = ports[0] if len(ports) == 1 else f"{ports[0]} to {ports[-1]}"
         line("open beside", f"{count(len(ports), 'port')} of processes take calls without the mesh: {between}")
@@ -117,6 +111,8 @@ def print_status(facts: dict[str, Any]) -> None:
 def proxies_text(facts: dict[str, Any]) -> str:
     """How many sidecars serve what they should, and which do not."""
     sidecars = facts["sidecars"]
+    if facts["mesh"] is None and "replicas" in facts:
+        return "not seen: the control plane alone knows of them"
     if facts["mesh"] is None:
         alive = [entry for entry in sidecars if entry["config"]]
         return f"{len(alive)} of {len(sidecars)} answer, " + ", ".join(
@@ -129,13 +125,22 @@ def proxies_text(facts: dict[str, Any]) -> str:
     return text + f"; control plane up {span(time.time() - facts['mesh']['started_unix'])}"
 
 
+def replicas_text(replicas: list[dict[str, Any]]) -> str:
+    """How many of the ready replicas answer. Each knows its own proxies: those of a silent one seem behind."""
+    silent = [f"{one['name']}: {one['silent']}" for one in replicas if one["silent"]]
+    text = f"{len(replicas) - len(silent)} of {count(len(replicas), 'ready replica')} answer"
+    return f"{text}; proxies of the others are not seen; {'; '.join(silent)}" if silent else text
+
+
 def plugins_text(facts: dict[str, Any]) -> str:
     """Each Plugin with what became of it beside sidecars; empty without Plugins."""
     found: dict[str, list[str]] = {}
-    for entry in facts["sidecars"]:
+    told_by_proxies = [{"config": entry} for entry in facts["proxies"]] if "replicas" in facts else []
+    for entry in [*facts["sidecars"], *told_by_proxies]:
         for one in (entry["config"] or {}).get("plugins", ()):
             told = str(one["state"]) + (", the version before serves" if one["earlier_serves"] else "")
-            told += ", left out for failing too often" if one["breaker_open"] else ""
+            # A sidecar alone knows of its breaker; metrics tell of it on a cluster.
+            told += ", left out for failing too often" if one.get("breaker_open") else ""
             found.setdefault(one["name"], []).append(told)
     states = {name: sorted({f"{told} beside {many.count(told)}" for told in many}) for name, many in found.items()}
     return "; ".join(f"{name} {' and '.join(told)}" for name, told in sorted(states.items()))
@@ -151,6 +156,10 @@ def certificates_text(facts: dict[str, Any], now: float) -> str:
         if workload.get("certificate")
     ]
     valid = [certificate for certificate in held if certificate["not_after_unix"] > now]
+    if "replicas" in facts:
+        if facts["mesh"] is None:
+            return "not seen"
+        return f"root expires in {span(facts['mesh']['root']['not_after_unix'] - now)}"
     text = f"{len(valid)} valid"
     if len(held) > len(valid):
         text += f", {len(held) - len(valid)} expired"
@@ -168,7 +177,7 @@ def print_problems(entry: dict[str, Any]) -> None:
     out = console()
     mark = "✗" if entry["status"] != "Accepted" else "!"
     name = "/".join(part for part in (entry["namespace"], entry["name"]) if part)
-    where = f"{entry['file']}:{entry['line']}" if entry.get("file") else ""
+    where = f"{entry['file']}:{entry['line']}" if entry.get("line") else ""
     out.print(f"\n{mark} {entry['kind']} {name} ({entry['status']})  {where}", markup=False)
     for problem in entry["problems"]:
         out.print(f"    {place(problem)}{problem['path']}: {problem['message']}", markup=False)
@@ -180,4 +189,4 @@ def print_problems(entry: dict[str, Any]) -> None:
 
 def place(problem: dict[str, Any]) -> str:
     """ "file:line: " of a problem, empty when it has none."""
-    return f"{problem['file']}:{problem['line']}: " if problem.get("file") else ""
+    return f"{problem['file']}:{problem['line']}: " if problem.get("line") else ""

@@ -154,5 +154,8 @@ class View(Protocol):
     def resources(self, workload: str) -> bytes:
         """A serialised ChangeSet; raises Unknown."""
 
+    async def metrics(self, workload: str) -> str:
+        """What the proxy of a pod counts, as Prometheus text; raises Unknown or Unavailable."""
+
     async def join_token(self, workload: str, ttl_seconds: int) -> JoinTokenAnswer:
         """A token; raises Unknown or Unavailable."""

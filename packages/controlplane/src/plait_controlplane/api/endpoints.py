@@ -1,9 +1,7 @@
-"""The endpoints. Called by `serving`; answers come from a View. With a token every request must show it."""
-
-import hmac
+"""The endpoints. Called by `serving`; answers come from a View. With a guard no request is answered that it stops."""
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.middleware.base import RequestResponseEndpoint
 
 from plait_controlplane.api.answers import (
@@ -18,16 +16,32 @@ from plait_controlplane.api.answers import (
     View,
     WorkloadAnswer,
 )
+from plait_controlplane.api.guards import Guard, Stranger
 
 PROTOBUF = "application/x-protobuf"
 
 
-def create(view: View, token: str | None = None) -> FastAPI:
-    """The application; `token` is asked for in `Authorization: Bearer`, on TCP, where anybody may knock."""
+def create(view: View, guard: Guard | None = None, makes_tokens: bool = True) -> FastAPI:
+    """The application; `guard` stands before it on TCP, where anybody may knock.
+
+    Whoever has a join token can be a workload: on a cluster, where pods need none, those who look on cannot make them.
+    """
     app = FastAPI(title="Plait control plane", version="1", description=__doc__)
-    if token is not None:
-        _demand(app, token)
+    if guard is not None:
+        _demand(app, guard)
     _errors(app)
+    _reads(app, view)
+    if makes_tokens:
+
+        @app.post("/v1/join-tokens")
+        async def join_tokens(question: JoinTokenQuestion) -> JoinTokenAnswer:
+            """Makes a join token."""
+            return await view.join_token(question.workload, question.ttl_seconds)
+
+    return app
+
+
+def _reads(app: FastAPI, view: View) -> None:
 
     @app.get("/healthz")
     async def health() -> Health:
@@ -59,24 +73,21 @@ def create(view: View, token: str | None = None) -> FastAPI:
         """A serialised plait.v1.ChangeSet: what the proxy of `workload` would hold with all destinations."""
         return Response(view.resources(workload), media_type=PROTOBUF)
 
-    @app.post("/v1/join-tokens")
-    async def join_tokens(question: JoinTokenQuestion) -> JoinTokenAnswer:
-        """Makes a join token."""
-        return await view.join_token(question.workload, question.ttl_seconds)
-
-    return app
+    @app.get("/v1/metrics")
+    async def metrics(workload: str) -> PlainTextResponse:
+        """What the proxy of a pod counts, as Prometheus text."""
+        return PlainTextResponse(await view.metrics(workload))
 
 
-def _demand(app: FastAPI, token: str) -> None:
-    wanted = f"Bearer {token}".encode()
-
+def _demand(app: FastAPI, guard: Guard) -> None:
     @app.middleware("http")
-    async def guard(request: Request, answer: RequestResponseEndpoint) -> Response:
-        shown = request.headers.get("authorization", "").encode("latin-1")
-        # In constant time: how long a refusal takes says nothing about the token.
-        if not hmac.compare_digest(shown, wanted):
-            headers = {"www-authenticate": "Bearer"}
-            return JSONResponse({"detail": "show the API token: Authorization: Bearer TOKEN"}, 401, headers)
+    async def stand(request: Request, answer: RequestResponseEndpoint) -> Response:
+        try:
+            await guard(request)
+        except Stranger as stranger:
+            return JSONResponse({"detail": str(stranger)}, 401, {"www-authenticate": "Bearer"})
+        except Unavailable as error:
+            return JSONResponse({"detail": str(error)}, 503)
         return await answer(request)
 
 

@@ -7,7 +7,6 @@ restarted signer are followed; until the first one is there nothing is served, a
 import asyncio
 import base64
 import logging
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from plait_controlplane.api.serving import ApiServer as HttpServer
 from plait_controlplane.api.serving import tcp
 from plait_controlplane.apiserver import ApiError, ApiServer, Object
-from plait_controlplane.identity.authority import write_secret
-from plait_controlplane.identity.credentials import KeyPair
+from plait_controlplane.identity.https import ServedLeaf
 from plait_controlplane.identity.internal import Away, Client
 from plait_controlplane.identity.join_token import fingerprint
 from plait_controlplane.injection.template import Template
@@ -50,9 +48,8 @@ class WebhookServer:
 
     def __init__(self, hooks: Hooks, signer: Client, api: ApiServer) -> None:
         self._hooks = hooks
-        self._signer = signer
+        self._leaf = ServedLeaf(signer, NAME, hooks.folder / "webhooks.pem")
         self._api = api
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._template: Template | None = None
         self._bundle = ""
         self._server: HttpServer | None = None
@@ -63,7 +60,7 @@ class WebhookServer:
             if await self._follow():
                 break
             await asyncio.sleep(RETRY_SECONDS)
-        self._server = HttpServer(create(self._now, self._labels), tcp(self._hooks.listen), self._context)
+        self._server = HttpServer(create(self._now, self._labels), tcp(self._hooks.listen), self._leaf.context)
         await self._server.start()
         await self._publish()
         LOG.info("webhooks listen=%s", self._hooks.listen)
@@ -91,28 +88,16 @@ class WebhookServer:
 
     async def _follow(self) -> bool:
         try:
-            pair, trust_domain = await self._signer.server([NAME])
+            pair, trust_domain = await self._leaf.renew()
         except Away as error:
             LOG.warning("%s", error)
             return False
-        self._show(pair)
         roots = tuple(fingerprint(root) for root in pair.roots)
         hooks = self._hooks
         self._template = Template(hooks.image, hooks.discovery, hooks.identity, trust_domain, roots)
         pem = b"".join(root.public_bytes(serialization.Encoding.PEM) for root in pair.roots)
         self._bundle = base64.b64encode(pem).decode()
         return True
-
-    def _show(self, pair: KeyPair) -> None:
-        """From the next handshake on. The library reads files only."""
-        key = pair.key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        chain = b"".join(one.public_bytes(serialization.Encoding.PEM) for one in pair.chain)
-        path = self._hooks.folder / "webhooks.pem"
-        write_secret(path, key + chain)
-        self._context.load_cert_chain(path)
-        path.unlink()
 
     async def _publish(self) -> None:
         """The bundle into both configurations, where it differs; what is not installed is left alone."""
