@@ -62,6 +62,21 @@ def test_the_access_log_of_each_side_tells_who_called(shop: Shop) -> None:
     assert outbound["trace_id"] == inbound["trace_id"]
 
 
+@pytest.mark.parametrize(
+    ("words", "direction", "source"),
+    [(("--to", "stock"), "outbound", "shop/web-1"), (("--inbound",), "inbound", "shop/web")],
+)
+def test_tap_shows_each_request_as_it_ends(shop: Shop, words: tuple[str, ...], direction: str, source: str) -> None:
+    path = f"/tapped-{time.time_ns()}"
+    tap = ("tap", "--from", "web", "--path", path, "--status", "2xx", "--count", "1", *words)
+    with Load(shop.ports["web_out"], f"http://stock{path}"), Load(shop.ports["web_out"], "http://stock/other"):
+        line = shop.ask(*tap)
+        people = shop.plait(*tap, "--state", str(shop.state))
+    assert (line["direction"], line["source"], line["path"], line["status"]) == (direction, source, path, 200)
+    assert people.returncode == 0, people.stderr
+    assert f"GET {path}  200" in people.stdout
+
+
 def test_explain_tells_the_same_with_and_without_the_mesh(shop: Shop) -> None:
     words = ("explain", "GET", "http://stock/x", "--from", "web-1")
     live = told(shop, *words)

@@ -52,6 +52,7 @@ def test_a_shell_completes_verbs(words: str) -> None:
     [
         (("status",), 3, "no mesh is up"),
         (("stat", "--mesh", "nobody"), 3, "mesh nobody is not up"),
+        (("tap", "--status", "5x"), 2, "is no status"),
         (("up", "/nonexistent"), 2, "is not a folder"),
         (("nonsense",), 2, "No such command"),
         (("explain", "GET", "http://a/", "--from", "b", "-H", "nocolon"), 2, "has no colon"),

@@ -7,7 +7,7 @@ library does it: a client made for the whole web costs each verb a quarter of a 
 import http.client
 import json
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,6 +83,34 @@ def ask(
     return answer
 
 
+def follow(path: Path, target: str) -> Iterator[bytes]:
+    """The lines of an answer that goes on, until the other side ends it. Raises Unreachable or Failure at once."""
+    connection = UnixConnection(path, TIMEOUT_SECONDS)
+    try:
+        connection.request("GET", target)
+        response = connection.getresponse()
+    except (OSError, http.client.HTTPException) as error:
+        connection.close()
+        raise Unreachable(path.name, error) from error
+    if response.status != 200:
+        answer = Answer(response.status, response.read())
+        connection.close()
+        raise Failure(f"{path.name} refused {target}: {answer.status} {reason_of(answer)}")
+    # Between two lines as much time may pass as wants to.
+    connection.sock.settimeout(None)
+    return lines_of(connection, response)
+
+
+def lines_of(connection: UnixConnection, response: http.client.HTTPResponse) -> Iterator[bytes]:
+    """The lines of `response`; a connection that breaks ends them."""
+    try:
+        yield from response
+    except (OSError, http.client.HTTPException):
+        return
+    finally:
+        connection.close()
+
+
 def reason_of(answer: Answer) -> str:
     """What an error answer says: FastAPI's detail, else the text."""
     try:
@@ -154,6 +182,10 @@ class Admin:
     def connections(self) -> list[dict[str, Any]]:
         """Open connections to other sidecars with the identity on the far end."""
         return list(ask(self.socket, "/connections").json())
+
+    def tap(self) -> Iterator[bytes]:
+        """A line of the access log, in JSON, for each request and connection that ends from now on."""
+        return follow(self.socket, "/tap")
 
     def explain(
         self, workload: str, method: str, url: str, headers: list[str], sni: str | None = None

@@ -17,6 +17,7 @@ mod record;
 mod render;
 mod requests;
 mod series;
+mod tap;
 mod telemetry;
 pub mod trace;
 
@@ -27,4 +28,5 @@ pub use metrics::{Kind, METRICS, Metric};
 pub use outcome::Outcome;
 pub use plugins::PluginFigures;
 pub use record::{Direction, Name, Protocol, Record};
+pub use tap::Tap;
 pub use telemetry::Telemetry;

@@ -23,6 +23,7 @@ use crate::{
     plugins::{PluginFigures, Plugins},
     render,
     requests::Requests,
+    tap::{Tap, Taps},
 };
 
 const LOG_NOTHING: u8 = 0;
@@ -54,6 +55,7 @@ pub struct Telemetry {
     /// Seconds since 1970 at which the certificate of a workload ends.
     pub(crate) certificates: Mutex<BTreeMap<Arc<str>, u64>>,
     pub(crate) log: AccessLog,
+    taps: Arc<Taps>,
     filter: AtomicU8,
 }
 
@@ -87,6 +89,7 @@ impl Telemetry {
             generation: AtomicU64::new(0),
             certificates: Mutex::default(),
             log: AccessLog::new(log),
+            taps: Arc::default(),
             filter: AtomicU8::new(LOG_NOTHING),
         })
     }
@@ -189,6 +192,11 @@ impl Telemetry {
         };
     }
 
+    /// What ends from now on, for one who looks; None when too many look already.
+    pub fn tap(&self) -> Option<Tap> {
+        self.taps.open()
+    }
+
     /// All metrics as Prometheus text.
     pub fn render(&self) -> String {
         render::page(self)
@@ -214,8 +222,16 @@ impl Telemetry {
             LOG_ALL => true,
             _ => record.status >= 400 || record.reason.is_some(),
         };
-        if logged {
-            self.log.write(record, took);
+        let looked_at = self.taps.is_open();
+        if logged || looked_at {
+            self.log.line(record, took, |line| {
+                if logged {
+                    self.log.queue.push(line);
+                }
+                if looked_at {
+                    self.taps.push(line);
+                }
+            });
         }
     }
 }

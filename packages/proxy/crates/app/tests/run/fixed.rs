@@ -76,6 +76,37 @@ async fn it_serves_and_answers_what_people_ask() {
 }
 
 #[tokio::test]
+async fn who_looks_on_sees_each_request_as_it_ends_and_makes_room_when_gone() {
+    let stage = Stage::new().await;
+    let sidecar = stage.start();
+    sidecar.ready().await;
+    stage.origin.answers(|_| "HTTP/1.1 204 No Content\r\n\r\n".to_owned());
+    let mut views = Vec::new();
+    for _ in 0..8 {
+        let mut view = sidecar.looks_at("/tap").await;
+        view.line("HTTP/1.1 200").await;
+        views.push(view);
+    }
+    assert_eq!(sidecar.get("/tap").await.status, 429);
+    let mut caller = Peer::connect(stage.ports.outbound.address).await;
+    caller.sends("GET http://origin/seen?secret HTTP/1.1\r\nhost: origin\r\n\r\n").await;
+    caller.response().await;
+    for view in &mut views {
+        let line: serde_json::Value = serde_json::from_str(&view.line("{").await).unwrap();
+        let told = (&line["direction"], &line["destination"], &line["path"], &line["status"]);
+        assert_eq!(told, (&"outbound".into(), &"shop/origin".into(), &"/seen".into(), &204.into()));
+    }
+    drop(views);
+    loop {
+        let answer = sidecar.looks_at("/tap").await.line("HTTP/1.1").await;
+        if answer.starts_with("HTTP/1.1 200") {
+            return;
+        }
+        assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn the_admin_socket_answers_nothing_else() {
     let stage = Stage::new().await;
     let sidecar = stage.start();

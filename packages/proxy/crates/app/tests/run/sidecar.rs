@@ -7,7 +7,7 @@ use std::{
 
 use plait_testkit::{DEADLINE, until};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::UnixStream,
 };
 
@@ -23,6 +23,26 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) head: String,
     pub(crate) body: String,
+}
+
+/// An answer that goes on.
+#[derive(Debug)]
+pub(crate) struct View(BufReader<UnixStream>);
+
+impl View {
+    /// The next line that starts so.
+    pub(crate) async fn line(&mut self, start: &str) -> String {
+        let reading = async {
+            loop {
+                let mut line = String::new();
+                assert_ne!(self.0.read_line(&mut line).await.unwrap(), 0, "it ends");
+                if line.starts_with(start) {
+                    return line;
+                }
+            }
+        };
+        tokio::time::timeout(DEADLINE, reading).await.unwrap_or_else(|_| panic!("no line starts with {start:?}"))
+    }
 }
 
 impl Sidecar {
@@ -49,13 +69,7 @@ impl Sidecar {
 
     pub(crate) async fn ask(&self, method: &str, path: &str) -> Answer {
         let asking = async {
-            let mut stream = loop {
-                match UnixStream::connect(&self.admin).await {
-                    Ok(stream) => break stream,
-                    Err(_) => tokio::time::sleep(std::time::Duration::from_millis(2)).await,
-                }
-            };
-            stream.write_all(format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes()).await.unwrap();
+            let mut stream = self.sent(method, path).await;
             let mut text = String::new();
             stream.read_to_string(&mut text).await.unwrap();
             text
@@ -64,6 +78,22 @@ impl Sidecar {
         let text = asked.unwrap_or_else(|_| panic!("{method} {path} is not answered; the proxy said {}", self.said()));
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         Answer { status: head[9..12].parse().unwrap(), head: head.to_owned(), body: body.to_owned() }
+    }
+
+    /// GET of what goes on.
+    pub(crate) async fn looks_at(&self, path: &str) -> View {
+        View(BufReader::new(self.sent("GET", path).await))
+    }
+
+    async fn sent(&self, method: &str, path: &str) -> UnixStream {
+        let mut stream = loop {
+            match UnixStream::connect(&self.admin).await {
+                Ok(stream) => break stream,
+                Err(_) => tokio::time::sleep(std::time::Duration::from_millis(2)).await,
+            }
+        };
+        stream.write_all(format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes()).await.unwrap();
+        stream
     }
 
     /// Waits until it is ready.

@@ -31,13 +31,13 @@ impl AccessLog {
         Self { queue: Queue::start(out) }
     }
 
-    /// Hands over the line of what ended now.
-    pub(crate) fn write(&self, record: &Record, took: Duration) {
+    /// Makes the line of what ended now, for whoever is to have it.
+    pub(crate) fn line(&self, record: &Record, took: Duration, hand_over: impl FnOnce(&[u8])) {
         let handed_over = LINE.try_with(|line| {
             let mut line = line.try_borrow_mut().ok()?;
             line.clear();
             line::write(&mut line, record, took, SystemTime::now());
-            self.queue.push(&line);
+            hand_over(&line);
             Some(())
         });
         if !matches!(handed_over, Ok(Some(()))) {

@@ -64,7 +64,7 @@ impl Queue {
     }
 
     /// Hands over a line, its end included; waits for no I/O.
-    pub(super) fn push(&self, line: &[u8]) {
+    pub(crate) fn push(&self, line: &[u8]) {
         let mut waiting = self.lock();
         if waiting.closed || waiting.bytes.len() + line.len() > CAPACITY {
             return self.lost(1);

@@ -3,6 +3,7 @@
 
 mod config;
 mod explain;
+mod tap;
 mod tcp;
 
 use std::{
@@ -59,6 +60,7 @@ fn router(asked: Readiness) -> Router {
         .route("/config", get(config::config))
         .route("/connections", get(connections))
         .route("/explain", get(explain::explain))
+        .route("/tap", get(tap::tap))
         .with_state(asked)
 }
 
