@@ -21,6 +21,7 @@ use plait_telemetry::Outcome;
 use tokio::time::Instant;
 
 use crate::{
+    budgets::Retrying,
     call::{Call, Wish},
     exchange,
     failed::{Failed, Fault},
@@ -31,7 +32,7 @@ use crate::{
     queue,
     reject::Reject,
     upstream, verdict,
-    worker::{Retrying, Worker},
+    worker::Worker,
 };
 
 /// Carries the deadline of a caller of gRPC.
@@ -107,8 +108,7 @@ pub(crate) async fn run(call: &mut Call, plan: &Plan, outcome: &mut Outcome<'_>)
     let began = Instant::from_std(outcome.began());
     let own = callers_deadline(call);
     let limit = traffic.and_then(|traffic| traffic.request_timeout).into_iter().chain(own).min();
-    let retrying = call.worker.retrying(&outcome.destination);
-    retrying.budget.request(&budget_rules(plan), call.worker.at(outcome.began()));
+    let retrying = call.worker.budgets.request(&outcome.destination, &budget_rules(plan), call.worker.at(outcome.began()));
     let mut tries = Tries {
         count: 0,
         tried: Vec::new(),

@@ -4,6 +4,7 @@
 
 mod answer;
 mod attempt;
+mod budgets;
 mod call;
 mod check;
 mod connection;

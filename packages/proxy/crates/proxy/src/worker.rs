@@ -10,11 +10,13 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use plait_decide::retry::Budget;
-use plait_model::{Destination, Map, Seen, Snapshot, Workload};
+use plait_model::{Destination, Seen, Snapshot, Workload};
 use tokio::sync::{Notify, watch};
 
-use crate::{Shared, desk::Desk, filters::Runner, health, http2::Taken, listener, multiplex::Connections, pool::Pool, windows::Streams};
+use crate::{
+    Shared, budgets::Budgets, desk::Desk, filters::Runner, health, http2::Taken, listener, multiplex::Connections, pool::Pool,
+    windows::Streams,
+};
 
 /// Idle connections are looked through this often.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -31,7 +33,7 @@ pub(crate) struct Worker {
     pub(crate) runner: OnceCell<Option<Runner>>,
     /// Streams of HTTP/2 on which requests came in.
     pub(crate) incoming: Streams,
-    budgets: RefCell<Map<Arc<str>, Rc<Retrying>>>,
+    pub(crate) budgets: Budgets,
     trust: watch::Receiver<u64>,
     /// The snapshot as it was seen last.
     seen: RefCell<Seen>,
@@ -42,13 +44,6 @@ pub(crate) struct Worker {
     /// Connections, streams and copies under way.
     active: Cell<usize>,
     ended: Notify,
-}
-
-/// What retries to one destination share.
-#[derive(Debug)]
-pub(crate) struct Retrying {
-    pub(crate) destination: Arc<str>,
-    pub(crate) budget: Budget,
 }
 
 /// Opens listeners for every workload of the snapshot, follows its changes, serves, and returns when the drain has ended all connections.
@@ -74,6 +69,7 @@ async fn sweep(worker: Rc<Worker>) {
                 worker.pool.sweep(Instant::now());
                 worker.connections.sweep();
                 worker.streams.sweep();
+                worker.budgets.sweep(worker.now());
             }
             Ok(()) = short.changed() => worker.pool.give_way(),
         }
@@ -88,7 +84,7 @@ impl Worker {
             streams: Desk::default(),
             runner: OnceCell::new(),
             incoming: Streams::default(),
-            budgets: RefCell::default(),
+            budgets: Budgets::default(),
             trust: shared.identities.changes(),
             seen: RefCell::new(shared.world.seen()),
             clock: Cell::new(Instant::now()),
@@ -177,18 +173,6 @@ impl Worker {
     /// The state of our keys and trust: connections made under another are not used for new requests.
     pub(crate) fn trust(&self) -> u64 {
         *self.trust.borrow()
-    }
-
-    /// What retries to a destination share.
-    pub(crate) fn retrying(&self, destination: &Arc<str>) -> Rc<Retrying> {
-        let mut budgets = self.budgets.borrow_mut();
-        match budgets.get(destination) {
-            Some(retrying) => retrying.clone(),
-            None => {
-                let retrying = Rc::new(Retrying { destination: destination.clone(), budget: Budget::default() });
-                budgets.entry(destination.clone()).or_insert(retrying).clone()
-            }
-        }
     }
 
     /// A destination was dialled: it is kept. The clock of the wall is looked at once a second.
