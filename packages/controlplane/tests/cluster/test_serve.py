@@ -102,8 +102,9 @@ async def test_a_cluster_is_served_followed_and_survived(fake: FakeApiServer, se
     assert [(one.address, one.identity) for one in endpoints.ports[0].endpoints] == [
         ("10.244.0.7:15006", "spiffe://cluster.local/ns/shop/sa/stock")
     ]
-    number = (await serve.ask("/v1/mesh")).json()["generation"]
-    assert number == newest
+    first = (await serve.ask("/v1/mesh")).json()
+    number = first["generation"]
+    assert (number, first["change"]) == (newest, "added Service shop/stock; pods came: shop/stock-1")
     await fake.apply(
         """
         apiVersion: gateway.networking.k8s.io/v1
@@ -114,7 +115,8 @@ async def test_a_cluster_is_served_followed_and_survived(fake: FakeApiServer, se
           rules: [{backendRefs: [{name: stock, port: 80}]}]
         """
     )
-    await serve.until(lambda mesh: mesh["generation"] > newest)
+    await serve.until(lambda mesh: bool(mesh["change"] == "added HTTPRoute shop/stock"))
+    assert (await serve.ask("/v1/mesh")).json()["generation"] > newest
     assert (resource_pb2.RESOURCE_KIND_ROUTE, "HTTPRoute/shop/stock") in await serve.resources("shop/stock-1")
     await serve.until(lambda mesh: "parents" in fake.status("HTTPRoute", "shop", "stock"))
     said = fake.status("HTTPRoute", "shop", "stock")["parents"][0]["conditions"]

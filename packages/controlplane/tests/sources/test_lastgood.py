@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 from plait_controlplane.resources.authorizationpolicy import AuthorizationPolicy
+from plait_controlplane.resources.cluster import Cluster, Slice, SliceEndpoint
 from plait_controlplane.resources.plugin import RefusedPlugin
+from plait_controlplane.resources.workload import Workload
 from plait_controlplane.resources.world import World
 from plait_controlplane.sources.history import Generation, History, what_changed
 from plait_controlplane.sources.lastgood import Settled, settle
@@ -308,3 +310,39 @@ def test_a_plugin_without_a_last_good_version_refuses_what_it_covers(
     assert states(better) == {}
     broken = put(tmp_path, {"services.yaml": SERVICE, "plugin.yaml": PLUGIN.replace(old, new)}, better)
     assert states(broken) == {"Plugin guard": "Stale"}
+
+
+def pod(name: str, address: str) -> Workload:
+    spec = {"serviceAccount": "web", "address": address, "ports": []}
+    written = {"apiVersion": "plait.dev/v1alpha1", "kind": "Workload", "metadata": {"name": name, "namespace": "shop"}}
+    return Workload.model_validate({**written, "spec": spec})
+
+
+def endpoints(address: str) -> tuple[Slice, ...]:
+    return (Slice("IPv4", {"": 80}, (SliceEndpoint(address),)),)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (Cluster(), Cluster(), ""),
+        (Cluster(), Cluster(pods={"shop/a": pod("a", "10.0.0.1")}), "pods came: shop/a"),
+        (
+            Cluster(pods={"shop/a": pod("a", "10.0.0.1")}),
+            Cluster(pods={f"shop/{name}": pod(name, "10.0.0.2") for name in "bcd"}),
+            "pods came: shop/b, shop/c and 1 more; pods gone: shop/a",
+        ),
+        (
+            Cluster(pods={"shop/a": pod("a", "10.0.0.1")}, slices={"shop/web": endpoints("10.0.0.1")}),
+            Cluster(pods={"shop/a": pod("a", "10.0.0.2")}, slices={"shop/web": endpoints("10.0.0.2")}),
+            "pods changed: shop/a",
+        ),
+        (
+            Cluster(slices={"shop/web": endpoints("10.0.0.1")}),
+            Cluster(slices={"shop/web": endpoints("10.0.0.2")}),
+            "endpoints changed of shop/web",
+        ),
+    ],
+)
+def test_a_change_of_a_cluster_is_told_by_its_pods(before: Cluster, after: Cluster, told: str) -> None:
+    assert what_changed(World(cluster=before), World(cluster=after)) == told

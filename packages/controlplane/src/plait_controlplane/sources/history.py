@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 
+from plait_controlplane.resources.cluster import Cluster
 from plait_controlplane.resources.reader import StoredObject, read, title
 from plait_controlplane.resources.world import World
 from plait_controlplane.sources.lastgood import Settled
@@ -88,7 +89,7 @@ class History:
 
 
 def what_changed(before: World, after: World) -> str:
-    """For people: "routes.yaml changed HTTPRoute bookshop/reviews"; empty when no object did."""
+    """For people: "routes.yaml changed HTTPRoute bookshop/reviews", "pod shop/web-1 came"; empty when neither did."""
     told: dict[tuple[str, str], list[str]] = {}
     for key in sorted({*before.objects, *after.objects}):
         old, new = before.objects.get(key), after.objects.get(key)
@@ -97,12 +98,29 @@ def what_changed(before: World, after: World) -> str:
         verb = "added" if old is None else "removed" if new is None else "changed"
         stored = new or old
         if stored is not None:
-            told.setdefault((Path(stored.file).name, verb), []).append(title(key))
-    parts = []
-    for (file, verb), names in told.items():
-        more = f" and {len(names) - 2} more" if len(names) > 2 else ""
-        parts.append(f"{file} {verb} {', '.join(names[:2])}{more}")
+            # On a cluster an object's file is its own name.
+            file = "" if stored.file == "/".join(filter(None, key)) else f"{Path(stored.file).name} "
+            told.setdefault((file, verb), []).append(title(key))
+    parts = [f"{file}{verb} {_few(names)}" for (file, verb), names in told.items()]
+    parts += _cluster_changed(before.cluster, after.cluster)
     return "; ".join(parts[:3]) + (f"; {len(parts) - 3} more files" if len(parts) > 3 else "")
+
+
+def _cluster_changed(before: Cluster, after: Cluster) -> list[str]:
+    """Of pods with a proxy, and of the endpoints of Services where no pod says why."""
+    pods = {
+        "came": [name for name in after.pods if name not in before.pods],
+        "gone": [name for name in before.pods if name not in after.pods],
+        "changed": [name for name, pod in after.pods.items() if before.pods.get(name, pod) != pod],
+    }
+    parts = [f"pods {verb}: {_few(sorted(names))}" for verb, names in pods.items() if names]
+    services = {*before.slices, *after.slices}
+    moved = sorted(name for name in services if before.slices.get(name) != after.slices.get(name))
+    return parts or ([f"endpoints changed of {_few(moved)}"] if moved else [])
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "")
 
 
 def _write(path: Path, text: str) -> None:
