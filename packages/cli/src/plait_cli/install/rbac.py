@@ -39,7 +39,7 @@ def _of_the_cluster() -> list[Object]:
         _rule([""], ["services", "pods", "nodes", "namespaces"], READ),
         _rule(["discovery.k8s.io"], ["endpointslices"], READ),
         # What users wrote, and what became of it.
-        _rule(["gateway.networking.k8s.io"], [*ROUTES, "gateways", "gatewayclasses", "referencegrants"], READ),
+        _rule(["gateway.networking.k8s.io"], ROUTES, READ),
         _rule(["gateway.networking.k8s.io"], [f"{route}/status" for route in ROUTES], ["get", "update", "patch"]),
         _rule(["plait.dev"], ["*"], READ),
         _rule(["plait.dev"], ["*/status"], ["get", "update", "patch"]),
