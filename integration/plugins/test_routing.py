@@ -36,6 +36,17 @@ def routed(mesh: Mesh) -> Iterator[Mesh]:
     until(lambda: (answer := mesh.call()).status_code == 200 and "x-side" not in answer.text, "the route is gone")
 
 
+@pytest.fixture
+def steered(mesh: Mesh) -> Iterator[Mesh]:
+    """The mesh with a plugin on the calls to two Services."""
+    targets = [{"group": "", "kind": "Service", "name": name} for name in ("stock", "both")]
+    mesh.attach("s", plugin="steer", direction="Outbound", targetRefs=targets, limits={"deadline": "5s"})
+    until(lambda: "x-tries" in mesh.call().headers, "the plugin is live")
+    yield mesh
+    (mesh.yaml / "s.yaml").unlink()
+    until(lambda: "x-tries" not in mesh.call().headers, "the plugin is gone")
+
+
 def canary(mesh: Mesh, config: dict[str, Any], **spec: Any) -> None:
     resource = {
         "apiVersion": "plait.dev/v1alpha1",
@@ -95,3 +106,30 @@ def test_a_canary_that_the_route_does_not_have_is_a_failure(
         return (answer.status_code, answer.headers.get("plait-reason")) == (status, reason) and failed in metrics
 
     until(counted, "the policy answers for it")
+
+
+def test_endpoints_are_tried_in_the_order_of_a_plugin(steered: Mesh) -> None:
+    for name in ("stock-1", "next-1") * 5:
+        answer = steered.call(headers={"host": "both", "x-first": f"shop/{name}"})
+        assert answer.json()["name"] == name, answer.text
+    names = {steered.call(headers={"host": "both"}).json()["name"] for _ in range(40)}
+    assert names == {"stock-1", "next-1"}
+    stranger = steered.call(headers={"host": "both", "x-first": "shop/web-1"})
+    assert (stranger.status_code, stranger.headers["plait-reason"]) == (500, "plugin_error")
+    assert 'plait_plugin_calls_total{plugin="shop/s",phase="endpoints"}' in steered.admin("web-1", "/metrics").text
+
+
+def test_a_plugin_says_whether_there_is_another_try(steered: Mesh) -> None:
+    def tried(path: str, **headers: str) -> tuple[int, str]:
+        answer = steered.call(path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+        return answer.status_code, answer.headers["x-tries"]
+
+    assert tried("/flaky/2/a", x_again="yes") == (200, "2 503 None")
+    assert tried("/flaky/9/b", x_again="yes") == (503, "3 503 None")
+    assert tried("/flaky/1/c", x_again="no") == (503, "1 503 None")
+    # Nothing said: the route, which has no retries.
+    assert tried("/flaky/1/d") == (503, "1 503 None")
+    assert tried("/seen/flaky/9/b")[1] == "none"
+    assert steered.call("/seen/flaky/9/b").text == "4"
+    assert steered.call("/seen/flaky/1/c").text == "1"
+    assert 'plait_plugin_calls_total{plugin="shop/s",phase="retry"}' in steered.admin("web-1", "/metrics").text

@@ -152,11 +152,11 @@ def test_a_failed_load_says_stage_and_reason(zygote: Zygote, stage: str) -> None
 
 
 def test_a_plugin_whose_decision_nobody_asks_for_is_refused(zygote: Zygote) -> None:
-    hook = "\n    @plait.hookimpl\n    def rank_endpoints(self): ...\n"
+    hook = "\n    @plait.hookimpl\n    def rate_limit_key(self): ...\n"
     (zygote.folder / "tenant_from_path.py").write_text(PLUGIN + hook)
     zygote.load(ENTRY)
     failed = zygote.receive("failed")
-    assert (failed["stage"], failed["message"]) == ("hooks", "rank_endpoints: not called by this version of the mesh")
+    assert (failed["stage"], failed["message"]) == ("hooks", "rate_limit_key: not called by this version of the mesh")
 
 
 def test_a_hook_that_only_tells_and_is_not_called_is_warned_about(zygote: Zygote) -> None:

@@ -244,11 +244,12 @@ class Routing:
 
     @hook(Phase.ENDPOINTS, Combine.FIRST)
     def rank_endpoints(self, request: Request, endpoints: Sequence[str]) -> Sequence[str] | None:
-        """Orders the ready endpoints, best first; those left out are tried last.
+        """Orders the endpoints that may be asked, "namespace/workload", best first; those left out are tried last. 500
+        are shown at most.
 
-        When: an endpoint of the backend is wanted.
+        When: an endpoint of the backend is wanted, for an Outbound Plugin, and there are several.
         How often: once per attempt.
-        Changes: the order in which endpoints are tried.
+        Changes: the order in which endpoints are tried, over sessions, zones and the algorithm of the backend.
 
         Example:
             @plait.hookimpl
@@ -258,9 +259,11 @@ class Routing:
 
     @hook(Phase.RETRY, Combine.FIRST)
     def retry_decision(self, request: Request, attempt: Attempt) -> bool | None:
-        """Says whether to try once more, inside the budget; None leaves it to the route.
+        """Says whether to try once more, inside the budget; None leaves it to the route. An attempt failed when it had
+        no answer, or 5xx, 429 or a code of the route's. What may have been done is asked about only where the method is
+        idempotent; there are no more attempts than the route has, or 3 retries.
 
-        When: an attempt failed and might be made again.
+        When: an attempt failed and might be made again, for an Outbound Plugin.
         How often: once per failed attempt.
         Changes: whether it is.
 
@@ -531,8 +534,6 @@ SPECS: dict[str, Spec] = {name: function.hook_facts for name, function in HOOKS.
 
 NOT_CALLED = {
     "rate_limit_key": True,
-    "rank_endpoints": True,
-    "retry_decision": True,
     "on_data": True,
     "span_attributes": False,
     "metrics_tick": False,

@@ -74,3 +74,28 @@ class Guard(plait.Plugin[plait.PluginConfig]):
     def on_request(self, request: plait.Request) -> plait.Verdict:
         """Refuses."""
         return plait.Deny("closed")
+
+
+class Steer(plait.Plugin[plait.PluginConfig]):
+    """Sends each try where the field x-first says, and tries again as x-again says."""
+
+    reads = plait.Reads(headers={"x-first", "x-again"})
+    writes = plait.Writes(response_headers={"x-tries"})
+
+    @plait.hookimpl
+    def rank_endpoints(self, request: plait.Request, endpoints: list[str]) -> list[str] | None:
+        """The named one first; with "liar" one that is none."""
+        first = request.headers.get("x-first")
+        return None if first is None else [first]
+
+    @plait.hookimpl
+    def retry_decision(self, request: plait.Request, attempt: plait.Attempt) -> bool | None:
+        """As it was told."""
+        request.attributes["tries"] = f"{attempt.number} {attempt.status} {attempt.reason}"
+        said = request.headers.get("x-again")
+        return None if said is None else said == "yes"
+
+    @plait.hookimpl
+    def on_response(self, request: plait.Request, response: plait.Response) -> None:
+        """Tells what the last failed try was."""
+        response.headers["x-tries"] = request.attributes.get("tries", "none")

@@ -39,6 +39,8 @@ const PROBES: usize = 64;
 pub struct Wanted<'w> {
     /// See [`crate::hash`]; chooses where the backend's algorithm hashes.
     pub hash: Option<u64>,
+    /// Indexes of endpoints, best first: the first of them that is fit, before anything else is asked.
+    pub ranked: &'w [usize],
     /// The index of the endpoint of its session, see [`crate::session`]: the one as long as it is fit.
     pub session: Option<usize>,
     /// The caller's zone, may be empty.
@@ -70,11 +72,18 @@ pub fn pick<'b, 'w>(
         [only] => only,
         all => {
             let (session, among) = (wanted.session.and_then(|index| all.get(index)), Among::all(backend));
-            let one = session.filter(|one| view.is_fit(one)).or_else(|| view.in_zone(wanted, &mut roll));
+            let best = wanted.ranked.iter().filter_map(|index| all.get(*index)).find(|one| view.is_fit(one));
+            let one = best.or_else(|| session.filter(|one| view.is_fit(one))).or_else(|| view.in_zone(wanted, &mut roll));
             one.or_else(|| view.fit(among, wanted.hash, &mut roll)).unwrap_or_else(|| view.last_resort(roll(all.len())))
         }
     };
     (!health::is_closed(backend) || !view.is_unhealthy(chosen)).then_some(chosen)
+}
+
+/// The endpoints that `pick` would choose among, with their indexes.
+pub fn fit<'b>(backend: &'b Backend, tried: &[u64], now_nanos: u64) -> impl Iterator<Item = (usize, &'b Arc<Endpoint>)> {
+    let view = View { backend, tried, now_nanos, panics: health::panics(backend) };
+    backend.endpoints.iter().enumerate().filter(move |(_, endpoint)| view.is_fit(endpoint))
 }
 
 /// Those among whom one is chosen: all endpoints, or those of a zone.

@@ -10,6 +10,9 @@ use plait_model::{Retries, RetryBudget};
 /// Without `retries` of the user, what was certainly not delivered is still tried elsewhere this often.
 const UNDELIVERED_ATTEMPTS: u32 = 3;
 
+/// The one status below 500 that says nothing against the request.
+const TOO_MANY: u16 = 429;
+
 /// The longest pause before a retry.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
 
@@ -33,28 +36,57 @@ pub enum Again {
     No,
 }
 
-/// Decides after try number `attempt` (0 = the first). Never called once a byte of the answer went to the caller.
+/// A try that has ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Try {
+    /// Its number; 0 = the first.
+    pub number: u32,
+    /// The method may be repeated.
+    pub idempotent: bool,
+    /// How it ended.
+    pub ended: Ended,
+}
+
+/// Whether somebody else than the route may decide about it: it failed, and to repeat it is safe and within the number of tries.
+pub fn is_open(retries: Option<&Retries>, one: Try) -> bool {
+    let failed = match one.ended {
+        Ended::Undelivered => true,
+        Ended::Broken => one.idempotent,
+        Ended::Status(status) => status >= 500 || status == TOO_MANY || is_listed(retries, status),
+    };
+    failed && one.number < most(retries, one.ended)
+}
+
+/// Decides. Never called once a byte of the answer went to the caller.
 ///
-/// `idempotent`: the method may be repeated; `jitter` in 0 to 1 spreads the pause.
-pub fn again(retries: Option<&Retries>, attempt: u32, idempotent: bool, ended: Ended, jitter: f64) -> Again {
-    let most = retries.map_or(UNDELIVERED_ATTEMPTS, |retries| match ended {
-        Ended::Undelivered => retries.attempts.max(UNDELIVERED_ATTEMPTS),
-        Ended::Broken | Ended::Status(_) => retries.attempts,
-    });
-    let wanted = match ended {
+/// `said`: what somebody else decided, where that [`is_open`]; `jitter` in 0 to 1 spreads the pause.
+pub fn again(retries: Option<&Retries>, one: Try, said: Option<bool>, jitter: f64) -> Again {
+    let Try { number, idempotent, ended } = one;
+    let wanted = said.unwrap_or(match ended {
         Ended::Undelivered => true,
         // The application may have acted: only where the user retries at all, and only where repeating is safe.
         Ended::Broken => idempotent && retries.is_some(),
-        Ended::Status(status) => retries.is_some_and(|retries| retries.codes.contains(&status)),
-    };
-    if !wanted || attempt >= most {
+        Ended::Status(status) => is_listed(retries, status),
+    });
+    if !wanted || number >= most(retries, ended) {
         return Again::No;
     }
     match (ended, retries) {
         // Elsewhere is another endpoint: the first such try need not wait.
-        (Ended::Undelivered, _) if attempt == 0 => Again::After(Duration::ZERO),
-        (_, retries) => Again::After(pause(retries.map_or(Duration::from_millis(25), |retries| retries.backoff), attempt, jitter)),
+        (Ended::Undelivered, _) if number == 0 => Again::After(Duration::ZERO),
+        (_, retries) => Again::After(pause(retries.map_or(Duration::from_millis(25), |retries| retries.backoff), number, jitter)),
     }
+}
+
+fn most(retries: Option<&Retries>, ended: Ended) -> u32 {
+    retries.map_or(UNDELIVERED_ATTEMPTS, |retries| match ended {
+        Ended::Undelivered => retries.attempts.max(UNDELIVERED_ATTEMPTS),
+        Ended::Broken | Ended::Status(_) => retries.attempts,
+    })
+}
+
+fn is_listed(retries: Option<&Retries>, status: u16) -> bool {
+    retries.is_some_and(|retries| retries.codes.contains(&status))
 }
 
 fn pause(backoff: Duration, attempt: u32, jitter: f64) -> Duration {

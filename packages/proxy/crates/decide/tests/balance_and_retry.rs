@@ -11,8 +11,8 @@ use std::{
 };
 
 use plait_decide::{
-    balance::{finished, pick, reached, refused, started},
-    retry::{Again, Budget, Ended, again, no_sooner},
+    balance::{Wanted, finished, fit, pick, reached, refused, started},
+    retry::{Again, Budget, Ended, Try, again, is_open, no_sooner},
 };
 use plait_model::{Algorithm, Backend, BackendTraffic, Endpoint, EndpointState, HashTable, Protocol, Retries, RetryBudget, Sessions};
 use proptest::prelude::*;
@@ -162,6 +162,21 @@ fn what_was_tried_is_not_tried_again_while_there_are_others() {
 }
 
 #[test]
+fn the_first_of_a_ranking_that_is_fit_goes_before_sessions_and_algorithms() {
+    let backend = backend(Algorithm::RoundRobin, 4);
+    let picked = |ranked: &[usize], tried: &[u64]| {
+        pick(&backend, Wanted { ranked, session: Some(0), ..Wanted::default() }, tried, 0, dice(1)).unwrap().id
+    };
+    assert_eq!(picked(&[2, 3], &[]), 2);
+    assert_eq!(picked(&[2, 3], &[2]), 3);
+    assert_eq!(picked(&[2, 3], &[2, 3]), 0);
+    assert_eq!(picked(&[9], &[]), 0);
+    refused(&backend.endpoints[2], 0);
+    assert_eq!(picked(&[2, 3], &[]), 3);
+    assert_eq!(fit(&backend, &[1], 0).map(|(place, _)| place).collect::<Vec<_>>(), [0, 3]);
+}
+
+#[test]
 fn all_ejected_is_still_an_endpoint_and_none_is_none() {
     let two = backend(Algorithm::PeakEwma, 2);
     two.endpoints.iter().for_each(|endpoint| refused(endpoint, 0));
@@ -216,23 +231,48 @@ fn only_what_is_safe_or_asked_for_is_tried_again() {
         (Some(&two), 2, true, Ended::Status(503), false),
         (Some(&two), 2, true, Ended::Undelivered, true),
     ] {
-        let verdict = again(retries, attempt, idempotent, ended, 1.0);
+        let verdict = again(retries, Try { number: attempt, idempotent, ended }, None, 1.0);
         assert_eq!(verdict != Again::No, expected, "{attempt} {idempotent} {ended:?}");
+    }
+}
+
+#[test]
+fn others_decide_about_failures_that_are_safe_to_repeat_and_about_nothing_else() {
+    let two = user(&[404], 2);
+    for (retries, number, idempotent, ended, open) in [
+        (None, 0, false, Ended::Undelivered, true),
+        (None, 3, false, Ended::Undelivered, false),
+        (None, 0, true, Ended::Broken, true),
+        (None, 0, false, Ended::Broken, false),
+        (None, 0, false, Ended::Status(503), true),
+        (None, 0, false, Ended::Status(429), true),
+        (None, 0, true, Ended::Status(200), false),
+        (None, 0, true, Ended::Status(404), false),
+        (Some(&two), 0, true, Ended::Status(404), true),
+        (Some(&two), 2, true, Ended::Status(503), false),
+    ] {
+        let one = Try { number, idempotent, ended };
+        assert_eq!(is_open(retries, one), open, "{one:?}");
+        if open {
+            assert_eq!(again(retries, one, Some(false), 1.0), Again::No, "{one:?}");
+            assert_ne!(again(retries, one, Some(true), 1.0), Again::No, "{one:?}");
+        }
     }
 }
 
 #[test]
 fn the_pause_doubles_with_jitter() {
     let many = user(&[503], 40);
-    let pause = |attempt, jitter| match again(Some(&many), attempt, true, Ended::Status(503), jitter) {
-        Again::After(pause) => pause,
-        Again::No => panic!("refused"),
-    };
+    let pause =
+        |attempt, jitter| match again(Some(&many), Try { number: attempt, idempotent: true, ended: Ended::Status(503) }, None, jitter) {
+            Again::After(pause) => pause,
+            Again::No => panic!("refused"),
+        };
     assert_eq!(pause(0, 1.0), Duration::from_millis(25));
     assert_eq!(pause(0, 0.0), Duration::from_micros(12_500));
     assert_eq!(pause(2, 1.0), Duration::from_millis(100));
     assert_eq!(pause(30, 1.0), Duration::from_secs(10));
-    assert_eq!(again(None, 0, false, Ended::Undelivered, 1.0), Again::After(Duration::ZERO));
+    assert_eq!(again(None, Try { number: 0, idempotent: false, ended: Ended::Undelivered }, None, 1.0), Again::After(Duration::ZERO));
 }
 
 #[test]

@@ -42,7 +42,7 @@ fn goes(backend: &Backend, zone: &str, requests: u64, now: u64, counts: &mut BTr
     let mut by_zone = BTreeMap::new();
     for number in 0..requests {
         let hash = Some(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let endpoint = pick(backend, Wanted { hash, session: None, zone }, &[], now, &mut roll).unwrap();
+        let endpoint = pick(backend, Wanted { hash, zone, ..Wanted::default() }, &[], now, &mut roll).unwrap();
         *by_zone.entry(endpoint.zone.to_string()).or_default() += 1;
         *counts.entry(endpoint.id).or_default() += 1;
     }
@@ -125,7 +125,7 @@ fn requests_of_one_hash_stay_together_when_some_spill_over() {
         let backend = backend(algorithm, &[("a", 1), ("b", 3)], 1);
         let mut roll = dice(3);
         for number in 0..200_u64 {
-            let wanted = Wanted { hash: Some(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)), session: None, zone: "a" };
+            let wanted = Wanted { hash: Some(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)), zone: "a", ..Wanted::default() };
             let mut owner = || pick(&backend, wanted, &[], 1, &mut roll).unwrap().id;
             assert_eq!(owner(), owner());
         }
@@ -135,7 +135,7 @@ fn requests_of_one_hash_stay_together_when_some_spill_over() {
 #[test]
 fn a_session_goes_before_zones() {
     let backend = backend(Algorithm::Random, &[("a", 2), ("b", 2)], 1);
-    let wanted = Wanted { hash: None, session: Some(3), zone: "a" };
+    let wanted = Wanted { session: Some(3), zone: "a", ..Wanted::default() };
     assert!((0..50).all(|_| pick(&backend, wanted, &[], 1, dice(1)).unwrap().id == 3));
     assert_ne!(pick(&backend, wanted, &[3], 1, dice(1)).unwrap().id, 3);
     refused(&backend.endpoints[3], 1);

@@ -10,13 +10,14 @@ use std::{
 };
 
 use plait_decide::{
-    deadline,
+    balance, deadline,
     limit::{self, Admitted, Full},
     outlier,
     retry::{self, Again, Ended},
     retry_after,
 };
 use plait_model::{Headers, Reason, RetryBudget};
+use plait_plugins::Phase;
 use plait_telemetry::Outcome;
 use tokio::time::Instant;
 
@@ -25,6 +26,7 @@ use crate::{
     call::{Call, Wish},
     exchange,
     failed::{Failed, Fault},
+    filters::Tried,
     health,
     hop::Hop,
     patience::poll_alarm,
@@ -80,6 +82,8 @@ pub(crate) struct Came<'h> {
     pub(crate) stale: bool,
     /// The fields of its answer.
     pub(crate) headers: Option<&'h Headers>,
+    /// What plugins decided.
+    pub(crate) said: Option<bool>,
 }
 
 /// Why a try did not end the request well.
@@ -128,7 +132,8 @@ pub(crate) async fn run(call: &mut Call, plan: &Plan, outcome: &mut Outcome<'_>)
             Err(Stop::Again(pause)) => pause,
             Err(Stop::Failed(failed)) if call.answer.has_begun() => return Err(Fault::Truncated(failed.reject)),
             Err(Stop::Failed(failed)) => {
-                let came = Came { ended: failed.ended, stale: failed.stale, headers: None };
+                let said = said(call, plan, &tries, &failed).await?;
+                let came = Came { ended: failed.ended, stale: failed.stale, headers: None, said };
                 match tries.again(&call.worker, plan, Repeatable::of(call), came) {
                     Some(pause) => pause,
                     None => return Err(finally(failed, plan)),
@@ -142,6 +147,14 @@ pub(crate) async fn run(call: &mut Call, plan: &Plan, outcome: &mut Outcome<'_>)
     }
 }
 
+/// What plugins say to another try.
+async fn said(call: &Call, plan: &Plan, tries: &Tries, failed: &Failed) -> Result<Option<bool>, Fault> {
+    let Some(passing) = call.passing.as_deref().filter(|passing| passing.wants(Phase::Retry) && !failed.stale) else { return Ok(None) };
+    let Some(number) = tries.is_open(plan, Repeatable::of(call), failed.ended) else { return Ok(None) };
+    let tried = Tried { number, status: None, reason: Some(failed.reject.reason) };
+    Box::pin(passing.again(&call.head, &tried)).await.map_err(Fault::Instead)
+}
+
 /// The deadline that a caller of gRPC sets itself.
 fn callers_deadline(call: &Call) -> Option<Duration> {
     let told = call.head.headers.first(GRPC_TIMEOUT)?;
@@ -152,12 +165,13 @@ fn callers_deadline(call: &Call) -> Option<Duration> {
 /// no limit.
 async fn bounded(call: &mut Call, plan: &Plan, tries: &mut Tries, outcome: &mut Outcome<'_>) -> Result<(), Stop> {
     let _admitted = admitted(plan)?;
-    let mut hop = chosen(call, plan, tries)?;
+    let ranked = ranked(call, plan, tries).await?;
+    let mut hop = chosen(call, plan, tries, &ranked)?;
     let turn = queue::turn(call, plan, &hop, tries.deadline).await.map_err(Stop::Over)?;
     if turn.waited {
         // It was long ago.
         call.worker.tick();
-        hop = chosen(call, plan, tries)?;
+        hop = chosen(call, plan, tries, &ranked)?;
     }
     if let (true, Some(deadline)) = (tries.told, tries.deadline) {
         // What was spent here, and in tries before, is not there to be spent by those behind us.
@@ -169,10 +183,22 @@ async fn bounded(call: &mut Call, plan: &Plan, tries: &mut Tries, outcome: &mut 
     ended
 }
 
-/// Where this try goes.
-fn chosen<'p>(call: &Call, plan: &'p Plan, tries: &mut Tries) -> Result<Hop<'p>, Stop> {
+/// Endpoints in the order of plugins; none where nobody wants one.
+async fn ranked(call: &Call, plan: &Plan, tries: &mut Tries) -> Result<Vec<usize>, Stop> {
+    let Target::Backend(backend) = &plan.target else { return Ok(Vec::new()) };
+    let Some(passing) = call.passing.as_deref().filter(|passing| passing.wants(Phase::Endpoints)) else { return Ok(Vec::new()) };
     tries.tried.extend(tries.asked.take());
-    let mut hop = plan.hop(&call.workload, &tries.tried, call.worker.recent_nanos()).map_err(|reject| Stop::Over(reject.into()))?;
+    let fit = balance::fit(backend, &tries.tried, call.worker.recent_nanos());
+    let ranked = Box::pin(passing.rank(&call.head, fit)).await.map_err(|instead| Stop::Over(Fault::Instead(instead)))?;
+    call.worker.tick();
+    Ok(ranked)
+}
+
+/// Where this try goes.
+fn chosen<'p>(call: &Call, plan: &'p Plan, tries: &mut Tries, ranked: &[usize]) -> Result<Hop<'p>, Stop> {
+    tries.tried.extend(tries.asked.take());
+    let mut hop =
+        plan.hop(&call.workload, (&tries.tried, ranked), call.worker.recent_nanos()).map_err(|reject| Stop::Over(reject.into()))?;
     if let Target::Backend(backend) = &plan.target {
         hop.http2 = call.speaks_http2(backend.protocol);
     }
@@ -258,7 +284,7 @@ async fn once(call: &mut Call, (plan, hop): (&Plan, &Hop<'_>), tries: &mut Tries
 impl Tries {
     /// The pause before the next try; `None` = the end.
     pub(crate) fn again(&mut self, worker: &Worker, plan: &Plan, repeatable: Repeatable, came: Came<'_>) -> Option<Duration> {
-        let Came { ended, stale, headers } = came;
+        let Came { ended, stale, headers, said } = came;
         if !repeatable.whole {
             return None;
         }
@@ -273,7 +299,8 @@ impl Tries {
             return None;
         }
         let retries = plan.traffic().and_then(|traffic| traffic.retries.as_ref());
-        let Again::After(pause) = retry::again(retries, self.count, repeatable.idempotent, ended, fastrand::f64()) else { return None };
+        let one = retry::Try { number: self.count, idempotent: repeatable.idempotent, ended };
+        let Again::After(pause) = retry::again(retries, one, said, fastrand::f64()) else { return None };
         let pause = retry::no_sooner(pause, headers.and_then(|headers| retry_after::asked(headers, SystemTime::now())))?;
         if self.deadline.is_some_and(|deadline| Instant::now() + pause >= deadline) {
             return None;
@@ -284,6 +311,13 @@ impl Tries {
         self.count += 1;
         worker.shared.telemetry.retried(&self.retrying.destination);
         Some(pause)
+    }
+
+    /// The number of the try that ended so, where plugins may decide about another: 1 is the first.
+    pub(crate) fn is_open(&self, plan: &Plan, repeatable: Repeatable, ended: Ended) -> Option<u32> {
+        let retries = plan.traffic().and_then(|traffic| traffic.retries.as_ref());
+        let one = retry::Try { number: self.count, idempotent: repeatable.idempotent, ended };
+        (repeatable.whole && plan.has_choice() && retry::is_open(retries, one)).then_some(self.count + 1)
     }
 
     /// Whether this is another try of what was begun before.

@@ -20,7 +20,7 @@ use crate::{
     attempt::{Came, Repeatable, Stop, Tries},
     call::{Call, Wish},
     failed::{Failed, Fault},
-    filters::{self, Instead, Moved, Passing, filtered},
+    filters::{self, Instead, Moved, Passing, Tried, filtered},
     hop::Hop,
     in_flight::InFlight,
     inbound::{Revocable, revoked},
@@ -92,7 +92,11 @@ pub(crate) async fn run(
                 in_flight.answered();
             }
             let repeatable = Repeatable { idempotent: asked.head.method.is_idempotent(), whole: call.kept.is_whole() };
-            down.judge(&mut response, repeatable, tries, &worker)?;
+            let said = match looked_at.filter(|(passing, _)| passing.wants(Phase::Retry) && response.reject.is_none()) {
+                Some(looked_at) => Box::pin(down.said(looked_at, repeatable, tries, &mut up)).await?,
+                None => None,
+            };
+            down.judge(&mut response, (repeatable, said), tries, &worker)?;
             if worker.shared.drain.has_begun() {
                 down.answer.close();
             }
@@ -226,23 +230,46 @@ impl Down<'_> {
         up: &mut Up<'_, F>,
     ) -> Result<(), Stop> {
         let mut head = std::mem::take(self.response);
-        let filtered = {
-            let mut filtering = pin!(filtered(passing, asked, (&mut head, response)));
-            loop {
-                tokio::select! {
-                    biased;
-                    done = &mut filtering => break done,
-                    sent = up.sending.as_mut(), if up.open => self.went(sent, up)?,
-                    () = self.answer.taken_back() => return Err(Stop::Over(Fault::Caller)),
-                }
-            }
-        };
+        let filtered = self.meanwhile(filtered(passing, asked, (&mut head, response)), up).await?;
         *self.response = head;
         filtered.map_err(|instead| Stop::Over(Fault::Instead(instead)))
     }
 
+    /// What plugins say to another try, where this answer is a failure.
+    async fn said<F: Future<Output = Sent>>(
+        &mut self,
+        (passing, asked): (&Passing, &RequestHead),
+        repeatable: Repeatable,
+        tries: &Tries,
+        up: &mut Up<'_, F>,
+    ) -> Result<Option<bool>, Stop> {
+        let status = self.response.status;
+        let Some(number) = tries.is_open(self.plan, repeatable, Ended::Status(status)) else { return Ok(None) };
+        let tried = Tried { number, status: Some(status), reason: None };
+        self.meanwhile(passing.again(asked, &tried), up).await?.map_err(|instead| Stop::Over(Fault::Instead(instead)))
+    }
+
+    /// Waits for plugins, while the caller's half goes on.
+    async fn meanwhile<F: Future<Output = Sent>, T>(&mut self, asking: impl Future<Output = T>, up: &mut Up<'_, F>) -> Result<T, Stop> {
+        let mut asking = pin!(asking);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut asking => return Ok(done),
+                sent = up.sending.as_mut(), if up.open => self.went(sent, up)?,
+                () = self.answer.taken_back() => return Err(Stop::Over(Fault::Caller)),
+            }
+        }
+    }
+
     /// Whether this answer is the one: not when another proxy made it and nothing was delivered, nor when the user wants it tried again.
-    fn judge(&self, response: &mut Response, repeatable: Repeatable, tries: &mut Tries, worker: &Worker) -> Result<(), Stop> {
+    fn judge(
+        &self,
+        response: &mut Response,
+        (repeatable, said): (Repeatable, Option<bool>),
+        tries: &mut Tries,
+        worker: &Worker,
+    ) -> Result<(), Stop> {
         if let Some(reject) = response.reject.take().map(|reject| *reject) {
             // What went wrong behind the other proxy is as if it had gone wrong here.
             return Err(match (reject.reason.is_of_the_place(), reject.delivered) {
@@ -251,7 +278,7 @@ impl Down<'_> {
                 (false, _) => Stop::Over(reject.into()),
             });
         }
-        let came = Came { ended: Ended::Status(self.response.status), stale: false, headers: Some(&self.response.headers) };
+        let came = Came { ended: Ended::Status(self.response.status), stale: false, headers: Some(&self.response.headers), said };
         match tries.again(worker, self.plan, repeatable, came) {
             Some(pause) => Err(Stop::Again(pause)),
             None => Ok(()),

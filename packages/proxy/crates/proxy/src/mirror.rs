@@ -84,7 +84,7 @@ async fn deliver(worker: &Rc<Worker>, copy: Copy) -> Option<()> {
         chain: None,
     };
     worker.tick();
-    let hop = plan.hop(&source, &[], worker.recent_nanos()).ok()?;
+    let hop = plan.hop(&source, (&[], &[]), worker.recent_nanos()).ok()?;
     let _turn = queue::turn_of_a_copy(&plan, &hop, &wish)?;
     let asked = Outgoing { head: &head, wish: &wish, generation };
     let Begun { mut sink, mut awaited, _busy } = upstream::open(worker, &source, &hop, false).await.ok()?.begin(&hop, asked).ok()?;

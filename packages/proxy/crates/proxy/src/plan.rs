@@ -71,13 +71,13 @@ pub(crate) enum Target {
 }
 
 impl Plan {
-    /// Where the next try goes; endpoints in `tried` come last.
-    pub(crate) fn hop(&self, caller: &Workload, tried: &[u64], now_nanos: u64) -> Result<Hop<'_>, Reject> {
+    /// Where the next try goes; endpoints in `tried` come last, those in `ranked`, which are indexes, first.
+    pub(crate) fn hop(&self, caller: &Workload, (tried, ranked): (&[u64], &[usize]), now_nanos: u64) -> Result<Hop<'_>, Reject> {
         let (address, endpoint, http2, connect_timeout, idle_timeout) = match &self.target {
             Target::Process { address, http2, .. } => (*address, None, *http2, CONNECT, IDLE),
             Target::Outside(address) => (*address, None, false, CONNECT, IDLE),
             Target::Backend(backend) => {
-                let wanted = Wanted { hash: self.hash, session: self.session, zone: &caller.zone };
+                let wanted = Wanted { hash: self.hash, ranked, session: self.session, zone: &caller.zone };
                 let endpoint = balance::pick(backend, wanted, tried, now_nanos, |n| fastrand::usize(..n)).ok_or_else(|| {
                     let detail = nobody(backend);
                     Reject { detail, ..Reject::new(Reason::NoReadyEndpoint, self.snapshot.generation) }

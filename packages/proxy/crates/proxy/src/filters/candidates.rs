@@ -1,6 +1,8 @@
-//! The backends of a rule as plugins know them, and the one that they pick. A backend that cannot serve is none to pick.
+//! What plugins pick from, by the names they know it by: the backends of a rule, of which one that cannot serve is none, or the endpoints of a backend.
 
-use plait_model::WeightedBackend;
+use std::sync::Arc;
+
+use plait_model::{Endpoint, WeightedBackend};
 use plait_telemetry::Outcome;
 
 use crate::{
@@ -8,11 +10,14 @@ use crate::{
     plan::{Plan, Target},
 };
 
-/// Names of a rule's backends: "namespace/service", with ":port" where the rule has several ports of that Service.
+/// Endpoints that cross, at most: some ten kilobytes.
+const MOST_ENDPOINTS: usize = 500;
+
+/// Backends are "namespace/service", with ":port" where the rule has several ports of that Service; endpoints "namespace/workload".
 #[derive(Debug)]
 pub(super) struct Candidates {
-    /// Each with its place in the rule; one that is named twice stands once.
-    names: Vec<(Box<str>, usize)>,
+    /// Each with its place in the rule or the backend; one that is named twice stands once.
+    names: Vec<(Arc<str>, usize)>,
 }
 
 impl Candidates {
@@ -22,6 +27,21 @@ impl Candidates {
         Some(Self { names: named(&rule.backends, plan.share, |share| outbound::serving(share, &plan.snapshot).is_some()) })
     }
 
+    /// Endpoints; no more than are looked through in a moment.
+    pub(super) fn of_endpoints<'e>(endpoints: impl Iterator<Item = (usize, &'e Arc<Endpoint>)>) -> Self {
+        Self { names: endpoints.take(MOST_ENDPOINTS).map(|(place, endpoint)| (endpoint.workload.clone(), place)).collect() }
+    }
+
+    /// Whether there is a choice.
+    pub(super) fn are_several(&self) -> bool {
+        self.names.len() > 1
+    }
+
+    /// Where it stands.
+    pub(super) fn place(&self, name: &str) -> Option<usize> {
+        self.names.iter().find(|(known, _)| **known == *name).map(|(_, place)| *place)
+    }
+
     /// As they cross.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(|(name, _)| &**name)
@@ -29,7 +49,7 @@ impl Candidates {
 
     /// Makes the plan go there; an error says what cannot be. No part of the head is changed: false.
     pub(super) fn pick(&self, name: &str, plan: &mut Plan, outcome: &mut Outcome<'_>) -> Result<bool, String> {
-        let place = self.names.iter().find(|(known, _)| **known == *name).map(|(_, place)| *place);
+        let place = self.place(name);
         let share = place.and_then(|place| plan.rule.as_deref()?.backends.get(place));
         let found = place.zip(share).and_then(|(place, share)| Some((place, share, outbound::serving(share, &plan.snapshot)?)));
         let (place, share, backend) = found.ok_or_else(|| format!("the rule has no backend {name:?} that can serve"))?;
@@ -45,8 +65,8 @@ pub(super) fn nothing_to_pick() -> String {
 }
 
 /// Of several with one name it is the one at `chosen`, whose filters the weights chose, else the first.
-fn named(shares: &[WeightedBackend], chosen: usize, serves: impl Fn(&WeightedBackend) -> bool) -> Vec<(Box<str>, usize)> {
-    let mut names: Vec<(Box<str>, usize)> = Vec::with_capacity(shares.len());
+fn named(shares: &[WeightedBackend], chosen: usize, serves: impl Fn(&WeightedBackend) -> bool) -> Vec<(Arc<str>, usize)> {
+    let mut names: Vec<(Arc<str>, usize)> = Vec::with_capacity(shares.len());
     for (index, share) in shares.iter().enumerate().filter(|(_, share)| serves(share)) {
         let key = &share.backend;
         let other_port = shares.iter().any(|other| other.backend != *key && service(&other.backend) == service(key));

@@ -11,9 +11,11 @@ mod passing;
 mod refusal;
 mod runner;
 mod seen;
+mod trying;
 
 pub(crate) use body::{Moved, filtered, pump};
 pub(crate) use passing::{Passing, enter};
 pub(crate) use refusal::Instead;
 pub(crate) use runner::Runner;
 pub use runner::chain_id;
+pub(crate) use seen::Tried;

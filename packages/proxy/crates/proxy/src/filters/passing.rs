@@ -133,7 +133,7 @@ fn nobody_runs(run: &Run, generation: u64) -> Result<(), Instead> {
 
 impl Passing {
     /// Whether anybody is to be asked in a phase.
-    pub(super) fn wants(&self, phase: Phase) -> bool {
+    pub(crate) fn wants(&self, phase: Phase) -> bool {
         self.runs.iter().any(|passed| passed.interest().wants(phase))
     }
 
@@ -170,7 +170,8 @@ impl Passing {
     async fn request(&self, head: &mut RequestHead, plan: &mut Plan, outcome: &mut Outcome<'_>) -> Result<bool, Instead> {
         let (mut changed, mut candidates) = (false, self.candidates(plan));
         for passed in self.asked(Phase::Request) {
-            let seen = Seen { request: Some(head), candidates: candidates.as_ref(), ..Seen::default() };
+            let seen =
+                Seen { request: Some(head), candidates: candidates.as_ref().filter(|_| passed.interest().candidates), ..Seen::default() };
             let verdict = self.ask(passed, Phase::Request, seen).await?;
             self.keep(&verdict);
             for (plugin, effect) in verdict.effects() {

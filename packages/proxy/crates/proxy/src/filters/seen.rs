@@ -29,6 +29,15 @@ pub(super) struct Ended {
     pub(super) received: u64,
 }
 
+/// A try that failed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tried {
+    /// 1 for the first.
+    pub(crate) number: u32,
+    pub(crate) status: Option<u16>,
+    pub(crate) reason: Option<Reason>,
+}
+
 /// What one phase has to show.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Seen<'s> {
@@ -40,6 +49,7 @@ pub(super) struct Seen<'s> {
     pub(super) ended: Option<&'s Ended>,
     /// Those of which one may be picked.
     pub(super) candidates: Option<&'s Candidates>,
+    pub(super) tried: Option<&'s Tried>,
 }
 
 /// Writes what was declared.
@@ -72,8 +82,13 @@ pub(super) fn fill(writer: &mut CallWriter, wanted: &ChainInterest, facts: &Fact
     if let Some(ended) = seen.ended {
         end(writer, ended);
     }
-    if let Some(candidates) = seen.candidates.filter(|_| wanted.candidates) {
+    if let Some(candidates) = seen.candidates {
         candidates.names().for_each(|name| writer.text(Field::Candidate, name));
+    }
+    if let Some(Tried { number, status, reason }) = seen.tried {
+        writer.number(Field::Attempt, (*number).into());
+        status.iter().for_each(|status| writer.number(Field::Status, (*status).into()));
+        reason.iter().for_each(|reason| writer.text(Field::Reason, reason.as_str()));
     }
 }
 
