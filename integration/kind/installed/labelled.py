@@ -110,6 +110,22 @@ class Shop:
         spec = {**self.described(name), "serviceAccountName": account}
         self.apply(json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}))
 
+    def asked(self) -> None:
+        """Asks for a pod without making it: webhooks are called all the same. Raises Failed when it is refused."""
+        metadata = {"name": "asked-1", "namespace": "shop"}
+        made = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": self.described("asked-1")}
+        self.cluster.kubectl("create", "--dry-run=server", "-f", "-", given=json.dumps(made))
+
+    def injects(self) -> bool:
+        """Whether the API server reaches injection."""
+        try:
+            self.asked()
+        except Failed as error:
+            if "failed calling webhook" not in str(error):
+                raise
+            return False
+        return True
+
     def job(self, name: str) -> None:
         """A Job that calls reviews as web and ends."""
         spec = {**self.described(name, "call", URL, "20"), "serviceAccountName": "web", "restartPolicy": "Never"}

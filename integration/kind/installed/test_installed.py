@@ -3,6 +3,7 @@
 import base64
 import json
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
@@ -87,11 +88,25 @@ def test_without_a_control_plane_what_runs_goes_on_and_nothing_slips_past_it(sho
     shop.ready("outside")
     shop.cluster.kubectl(*scale, "--replicas=2")
     shop.cluster.kubectl(*SYSTEM, "rollout", "status", "deployment/plait-controlplane", "--timeout=240s")
+    until(shop.injects, "the node passes calls of webhooks on again")
     shop.pod("late-1", "web")
     shop.ready("shop")
     assert shop.call("late-1", count=5) == {GOOD: 5}
     shop.cluster.kubectl(*SHOP, "delete", "pod", "late-1")
     lossless(load.end())
+
+
+def test_no_pod_is_refused_while_the_control_plane_is_rolled(shop: Shop) -> None:
+    shop.cluster.kubectl(*SYSTEM, "rollout", "restart", "deployment/plait-controlplane")
+    rolling = ("rollout", "status", "deployment/plait-controlplane", "--timeout=240s")
+    with ThreadPoolExecutor() as pool:
+        rolled = pool.submit(shop.cluster.kubectl, *SYSTEM, *rolling)
+        asked = 0
+        while not rolled.done():
+            shop.asked()
+            asked += 1
+        rolled.result()
+    assert asked > 3, "pods were asked for meanwhile"
 
 
 def test_a_root_is_exchanged_without_a_lost_call(shop: Shop) -> None:

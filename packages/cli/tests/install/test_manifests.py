@@ -52,6 +52,18 @@ def test_the_control_plane_is_of_the_strictest_standard() -> None:
         assert strict["capabilities"] == {"drop": ["ALL"]}
 
 
+def test_the_api_server_reaches_a_replica_before_another_goes_and_after_it_was_told_to_go() -> None:
+    (deployment,) = (one for one in control_plane(SETTINGS) if one["kind"] == "Deployment")
+    spec = deployment["spec"]
+    assert spec["minReadySeconds"] >= 5, "nodes hear of a new endpoint only after it is ready"
+    assert spec["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+    (container,) = spec["template"]["spec"]["containers"]
+    program, seconds = container["lifecycle"]["preStop"]["exec"]["command"]
+    assert program == "sleep"
+    # The rest is for the processes to end by themselves.
+    assert 5 <= int(seconds) <= spec["template"]["spec"]["terminationGracePeriodSeconds"] - 10
+
+
 def test_everything_has_a_place_and_a_second_text_is_the_same() -> None:
     objects = everything(SETTINGS)
     assert len({path(one) for one in objects}) == len(objects)

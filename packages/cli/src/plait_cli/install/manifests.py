@@ -24,6 +24,11 @@ Object = dict[str, Any]
 SELECTOR = {"app.kubernetes.io/name": "plait", "app.kubernetes.io/component": "controlplane"}
 # Nobody's; the images name the same.
 UID = 10001
+# How long nodes may take to hear that an endpoint came or went. Meanwhile the API server would call webhooks where
+# nobody listens, and injection fails closed: a replica counts this long after it is ready, and serves this long after
+# it was told to end.
+NEWS_SECONDS = 5
+STOP_SECONDS = 30
 
 
 def crds() -> list[Object]:
@@ -94,6 +99,7 @@ def _budget() -> Object:
 def _deployment(settings: Settings) -> Object:
     spec = {
         "replicas": settings.replicas,
+        "minReadySeconds": NEWS_SECONDS,
         # A new replica is ready before an old one goes.
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
         "selector": {"matchLabels": dict(SELECTOR)},
@@ -107,6 +113,7 @@ def _pod(settings: Settings) -> Object:
     return {
         "serviceAccountName": NAME,
         "automountServiceAccountToken": True,
+        "terminationGracePeriodSeconds": STOP_SECONDS,
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": UID,
@@ -150,6 +157,7 @@ def _container(settings: Settings) -> Object:
         "startupProbe": {**alive, "periodSeconds": 1, "failureThreshold": 120},
         "readinessProbe": {**ready, "periodSeconds": 3},
         "livenessProbe": {**alive, "periodSeconds": 10, "failureThreshold": 6},
+        "lifecycle": {"preStop": {"exec": {"command": ["sleep", str(NEWS_SECONDS)]}}},
         "resources": {"requests": {"cpu": "50m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
         "securityContext": {
             "readOnlyRootFilesystem": True,
