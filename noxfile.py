@@ -184,13 +184,13 @@ def faults_compare(session: nox.Session) -> None:
 
 @nox.session
 def kind(session: nox.Session) -> None:
-    """The scenarios on a kind cluster, made and deleted; `-- --keep` leaves it. Needs Docker, kind and kubectl."""
+    """The scenarios on a kind cluster, made and deleted; `-- --keep` leaves it. Needs Docker, kind, kubectl, Go."""
     run(session, sys.executable, "integration/kind/run.py", *session.posargs)
 
 
 @nox.session
 def conformance(session: nox.Session) -> None:
-    """The Gateway API conformance suite for the mesh profiles, on a kind cluster. Needs Go too."""
+    """The Gateway API conformance suite for the mesh profiles, on a kind cluster."""
     beside = {"PYTHONPATH": "integration/kind"}
     run(session, sys.executable, "integration/conformance/run.py", *session.posargs, env=beside)
 

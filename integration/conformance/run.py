@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TextIO
 
 import images
+import standard
 from cluster import Cluster
 from results import counted
 from steps import FOLDER, step
@@ -61,8 +62,7 @@ def main() -> int:
         made = step("images", images.build)
         with cluster.there(given.keep):
             step("load", lambda: cluster.load([image, *made]))
-            crds = module("sigs.k8s.io/gateway-api") / "config" / "crd" / "standard"
-            cluster.kubectl("apply", "--server-side", "-f", str(crds))
+            step("gateway api", lambda: standard.crds(cluster))
             step("install", lambda: installed(cluster))
             return judged(suite, cluster, given.patience, given.only)
     except (Missing, Failed) as error:
@@ -80,7 +80,7 @@ def installed(cluster: Cluster) -> None:
 
 def echo_image() -> str:
     """Builds the application under the name by which the suite's manifests call it."""
-    manifests = (module("sigs.k8s.io/gateway-api/conformance") / "mesh" / "manifests.yaml").read_text()
+    manifests = (standard.module("sigs.k8s.io/gateway-api/conformance") / "mesh" / "manifests.yaml").read_text()
     (name,) = set(re.findall(r"image: (\S+)", manifests))
     context = FOLDER / "echo"
     shutil.rmtree(context, ignore_errors=True)
@@ -96,12 +96,6 @@ def compiled() -> Path:
     program = FOLDER / "conformance.test"
     run("go", "test", "-c", "-o", program, "./suite", cwd=HERE, seconds=BUILD_SECONDS)
     return program
-
-
-def module(name: str) -> Path:
-    """Where Go keeps a module that go.mod names."""
-    run("go", "mod", "download", name, cwd=HERE)
-    return Path(run("go", "list", "-m", "-f", "{{.Dir}}", name, cwd=HERE).strip())
 
 
 def judged(suite: Path, cluster: Cluster, patience: int, only: str) -> int:

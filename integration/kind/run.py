@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import images
+import standard
 from cluster import Cluster
 from steps import FOLDER, LOGS, ROOT, step
 from tools import Failed, Missing, require
@@ -27,11 +28,12 @@ def main() -> int:
     cluster = Cluster(given.name, FOLDER)
     code = 3
     try:
-        require("docker", "kind", "kubectl")
+        require("docker", "kind", "kubectl", "go")
         made = step("images", images.build)
         with cluster.there(given.keep):
             try:
                 step("load", lambda: cluster.load(made))
+                step("gateway api", lambda: standard.crds(cluster))
                 code = scenarios(cluster, [word for word in rest if word != "--"])
             finally:
                 if code:

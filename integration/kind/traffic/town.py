@@ -193,7 +193,8 @@ def deployment(name: str) -> dict[str, Any]:
     made["containers"][0]["command"] = ["python3", "/app/app.py", "serve", name]
     if name == "tap":
         made["hostNetwork"] = True
-        made["containers"][0]["command"] = ["sleep", "infinity"]
+        made["containers"][0]["command"] = ["sleep", "infinity"]  # which no SIGTERM ends
+        made["terminationGracePeriodSeconds"] = 1
         del made["containers"][0]["readinessProbe"]
     template = {"metadata": {"labels": labels}, "spec": made}
     spec = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template}
