@@ -21,25 +21,44 @@ from urllib.parse import urlsplit
 
 PAUSE_SECONDS = 0.02
 TIMEOUT_SECONDS = 40
+# An application is told to end before those who call it are told; it serves on for as long as that takes.
+GRACE_SECONDS = 5
 ALL_PROTOCOLS = 3
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers with the name of the pod."""
+    """Answers with the name of the pod; once it is to end, connections end with the answer."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     name = ""
+    ending = threading.Event()
+    # Held while a request is answered; whoever ends the process takes it last.
+    answering = threading.Lock()
 
     def do_GET(self) -> None:
         body = f"{self.name} {self.path}".encode()
-        self.send_response(200)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        with self.answering:
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            if self.ending.is_set():
+                self.send_header("connection", "close")
+            self.end_headers()
+            self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
         """The proxy keeps the log."""
+
+
+def serve(name: str) -> None:
+    """Until SIGTERM, and the grace after it."""
+    Handler.name = name
+    # The first process of a container gets no signal that it does not ask for.
+    signal.signal(signal.SIGTERM, lambda *_: Handler.ending.set())
+    threading.Thread(target=ThreadingHTTPServer(("", 8080), Handler).serve_forever, daemon=True).start()
+    Handler.ending.wait()
+    time.sleep(GRACE_SECONDS)
+    Handler.answering.acquire()
 
 
 def get(connection: http.client.HTTPConnection, path: str) -> str:
@@ -121,10 +140,7 @@ def main() -> None:
     """Does what the first word says."""
     match sys.argv[1:]:
         case ["serve", name]:
-            Handler.name = name
-            # The first process of a container gets no signal that it does not ask for.
-            signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-            ThreadingHTTPServer(("", 8080), Handler).serve_forever()
+            serve(name)
         case ["call", url, count]:
             print(json.dumps(call(url, int(count))))
         case ["load", url]:
