@@ -9,6 +9,8 @@ import plait_sdk as plait
 import pytest
 import yaml
 from plait_sdk.config import config_table, read_config
+from plait_sdk.definition import check
+from plait_sdk.hookspecs import CONTROL_PLANE
 
 PACKAGES = sorted(path.parent for path in Path(__file__).parent.glob("*/pyproject.toml"))
 
@@ -36,12 +38,15 @@ def test_the_readme_tells_the_configuration(package: Path) -> None:
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.name)
-def test_the_readmes_example_is_a_plugin_object_that_loads(package: Path) -> None:
-    written = example(package)
-    assert (written["apiVersion"], written["kind"]) == ("plait.dev/v1alpha1", "Plugin")
-    assert written["spec"]["package"] == project(package)["name"]
-    found = plugin(package)
-    read_config(package.name, found.config_model(), written["spec"]["config"])
+def test_the_readmes_example_loads(package: Path) -> None:
+    written, found = example(package), plugin(package)
+    if set(check(package.name, found)) <= CONTROL_PLANE:
+        (spec,) = written["plugins"]  # the file of --hooks
+    else:
+        assert (written["apiVersion"], written["kind"]) == ("plait.dev/v1alpha1", "Plugin")
+        spec = written["spec"]
+    assert spec["package"] == project(package)["name"]
+    read_config(package.name, found.config_model(), spec["config"])
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.name)

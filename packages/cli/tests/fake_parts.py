@@ -70,6 +70,7 @@ def control_plane(path: str) -> object:
         }
         | {"trust_domain": "shop.example", "discovery": "127.0.0.1:1", "identity": "127.0.0.1:2", "root": root},
         "/v1/objects": [],
+        "/v1/hooks": [],
         "/v1/workloads": workloads(),
         "/v1/proxies": [{"proxy": name, "workloads": [name], "generation": 3, "current": True} for name in joined],
         "/v1/join-tokens": {"token": "plait1.a.b", "discovery": "127.0.0.1:1"},

@@ -159,6 +159,16 @@ def test_a_plugin_whose_decision_nobody_asks_for_is_refused(zygote: Zygote) -> N
     assert (failed["stage"], failed["message"]) == ("hooks", "rate_limit_key: not called by this version of the mesh")
 
 
+def test_a_plugin_for_the_control_plane_alone_is_refused(zygote: Zygote) -> None:
+    hook = "    @plait.hookimpl\n    def validate(self, resource): ...\n"
+    text = f"import plait_sdk as plait\nclass TenantFromPath(plait.Plugin[plait.PluginConfig]):\n{hook}"
+    (zygote.folder / "tenant_from_path.py").write_text(text)
+    zygote.load({**ENTRY, "config": {}})
+    failed = zygote.receive("failed")
+    assert failed["stage"] == "hooks"
+    assert failed["message"].startswith("validate: called by the control plane, when the file of its --hooks names")
+
+
 def test_a_hook_that_only_tells_and_is_not_called_is_warned_about(zygote: Zygote) -> None:
     hook = "\n    @plait.hookimpl\n    def metrics_tick(self): ...\n"
     (zygote.folder / "tenant_from_path.py").write_text(PLUGIN + hook)

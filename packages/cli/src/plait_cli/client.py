@@ -140,6 +140,10 @@ class Api:
         """Every object with its file, line, status and problems."""
         return list(self.ask("/v1/objects").json())
 
+    def hooks(self) -> list[dict[str, Any]]:
+        """Every plugin of the control plane and how it is."""
+        return list(ask(self.socket, "/v1/hooks").json())
+
     def proxies(self) -> list[dict[str, Any]]:
         """Every connected proxy with the generation it serves."""
         return list(self.ask("/v1/proxies").json())

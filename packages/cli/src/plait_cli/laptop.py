@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,22 @@ TOKEN_SECONDS = 1.0
 CONTROL = "control-plane"
 
 
+@dataclass(frozen=True)
+class Python:
+    """Where the mesh's plugins come from: a folder of wheels for Plugins that name a digest, and the file that names
+    the control plane's own.
+    """
+
+    wheels: Path | None = None
+    hooks: Path | None = None
+
+
 class Laptop:
     """One running mesh. Use: `start`, `wait_ready`, then `stop`; `children` by name (Workloads as "namespace/name")."""
 
-    def __init__(self, mesh: Mesh, directory: Path, say: Say, wheels: Path | None = None) -> None:
-        """`wheels`: a folder of them, for Plugins that name a digest."""
+    def __init__(self, mesh: Mesh, directory: Path, say: Say, python: Python | None = None) -> None:
         self.mesh = mesh
-        self.wheels = wheels
+        self.python = python or Python()
         self.directory = directory
         self.say = say
         self.api = Api(mesh)
@@ -55,6 +65,7 @@ class Laptop:
         mesh.record.write_text(json.dumps(record))
         command = [locate("plait-controlplane"), "serve", "--source", str(self.directory)]
         command += ["--state", str(mesh.control), "--sockets", str(mesh.sockets)]
+        command += ["--hooks", str(self.python.hooks.absolute())] if self.python.hooks is not None else []
         locate("plait-proxy")
         self.children[CONTROL] = Child(CONTROL, command, mesh.log / "control-plane.out", self.log_and_say)
         self.control.start()
@@ -130,8 +141,8 @@ class Laptop:
         command += ["--state", str(folder / "state"), "--admin", str(self.mesh.admin(name))]
         # Packages of Plugins come from the environment that this command runs in.
         command += ["--python", sys.executable]
-        if self.wheels is not None:
-            command += ["--plugins", str(self.wheels.absolute())]
+        if self.python.wheels is not None:
+            command += ["--plugins", str(self.python.wheels.absolute())]
 
         async def prepare() -> None:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)

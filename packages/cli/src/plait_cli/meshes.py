@@ -24,6 +24,10 @@ LONGEST_SOCKETS_FOLDER = 107 - len("/proxy-") - 60
 MeshOption = Annotated[
     str | None, typer.Option("--mesh", "-m", envvar="PLAIT_MESH", help="Name of the mesh; needed when several are up.")
 ]
+HooksOption = Annotated[
+    Path | None,
+    typer.Option("--hooks", envvar="PLAIT_HOOKS", metavar="FILE", help="Names the control plane's own plugins."),
+]
 StateOption = Annotated[Path | None, typer.Option("--state", help="State folder of the mesh, as given to plait up.")]
 
 

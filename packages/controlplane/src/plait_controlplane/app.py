@@ -18,7 +18,10 @@ from plait_sdk.contracts import resource_pb2
 
 from plait_controlplane.discovery.publisher import Publisher
 from plait_controlplane.discovery.server import DiscoveryServer
-from plait_controlplane.discovery.stream import Hooks, Peer, Stranger, Timing, Watch
+from plait_controlplane.discovery.stream import Hooks as StreamHooks
+from plait_controlplane.discovery.stream import Peer, Stranger, Timing, Watch
+from plait_controlplane.hooks.client import Client as HooksClient
+from plait_controlplane.hooks.following import Hooks
 from plait_controlplane.identity.credentials import ServerIdentity, der
 from plait_controlplane.identity.internal import Away, Client
 from plait_controlplane.identity.names import BadName, control_plane, identity_of
@@ -48,6 +51,9 @@ TELL_SECONDS = 2.0
 # How soon files are read again that could not be read, where nothing tells of their change.
 REREAD_SECONDS = 0.5
 
+# How soon plugins are asked again about what they could not judge.
+REJUDGE_SECONDS = 2.0
+
 
 class ControlPlane:
     """Everything of the discovery process but the API. Use: `start`, `run`, later `stop`."""
@@ -57,6 +63,8 @@ class ControlPlane:
         self.source = source
         self.proxies = Proxies()
         self.signer = Client(settings.signer_socket)
+        plugins = HooksClient(settings.hooks_socket) if settings.hooks else None
+        self.hooks = Hooks(plugins, settings.state / "discovered.json")
         self.roots: list[x509.Certificate] = []
         self._timing = timing or Timing()
         self.generation: Generation = source.last()
@@ -69,6 +77,7 @@ class ControlPlane:
         self._identity: ServerIdentity | None = None
         self._server: DiscoveryServer | None = None
         self._applying = asyncio.Lock()
+        self._following = asyncio.Lock()
 
     @property
     def publication(self) -> Publication:
@@ -80,11 +89,12 @@ class ControlPlane:
     async def start(self) -> None:
         """Reads the source, gets a leaf, serves."""
         await self.source.start()
+        await self.hooks.start()
         self.settled = await self._read_first()
         self.roots = await self._tell_until_heard()
         await self.apply(self.settled)
         self._identity = ServerIdentity(await self.signer.own(), clients=True)
-        told = Hooks(self._reached, self._overtake)
+        told = StreamHooks(self._reached, self._overtake)
         watch = Watch(self._published(), self.proxies, identify, self._timing, told)
         self._server = DiscoveryServer(watch, self.settings.discovery, self._identity.credentials())
         await self._server.start()
@@ -94,12 +104,15 @@ class ControlPlane:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow_source())
             tasks.create_task(self._follow_signer())
+            tasks.create_task(self._follow_hooks())
+            tasks.create_task(self._ask_hooks_again())
 
     async def stop(self) -> None:
         """Ends the streams."""
         if self._server is not None:
             await self._server.stop()
         await self.signer.close()
+        await self.hooks.stop()
         await self.source.stop()
 
     def told(self) -> Told:
@@ -119,6 +132,8 @@ class ControlPlane:
         began = time.monotonic()
         async with self._applying:
             settled = settled or self.settled
+            found = replace(settled.world, discovered=self.hooks.discovered)
+            settled = replace(settled, world=found) if self.hooks.discovered != settled.world.discovered else settled
             with TRACER.start_as_current_span("apply") as span:
                 before = self.generation
                 listeners, resources = await asyncio.to_thread(self._translate, settled)
@@ -177,7 +192,7 @@ class ControlPlane:
         if self.generation.world.objects:
             return settled
         waiting = ""
-        while missing := self._unreadable or settled.unreadable():
+        while missing := self._unreadable or settled.unreadable() or self.hooks.unjudged():
             if missing != waiting:
                 LOG.error("%s: nothing is served before it can be read", missing)
             waiting = missing
@@ -196,7 +211,9 @@ class ControlPlane:
             self._unreadable = str(error)
             return self.settled
         self._unreadable, self._unsettled = "", reading.unsettled
-        settled = await asyncio.to_thread(settle, self.settled, reading.world, reading.problems, reading.broken)
+        reviewed = await self.hooks.review(reading.world)
+        problems, broken = [*reading.problems, *reviewed.problems], [*reading.broken, *reviewed.broken]
+        settled = await asyncio.to_thread(settle, self.settled, reviewed.world, problems, broken)
         settled = replace(settled, seen=reading.seen)
         told = set(self.settled.verdicts)
         for verdict in settled.verdicts:
@@ -213,12 +230,31 @@ class ControlPlane:
 
     async def _follow_change(self) -> None:
         try:
-            await self.apply(await self._read())
+            async with self._following:  # what was read later is applied later
+                await self.apply(await self._read())
         except Exception:
             # Whatever is wrong with our own code, proxies keep what they have and the next change is read again.
             LOG.exception("a change could not be applied; generation %d stays", self.generation.number)
         else:
             await self._tell_quietly()
+
+    async def _follow_hooks(self) -> None:
+        async for change in self.hooks.changes():
+            if change.anew:
+                await self._follow_change()
+                continue
+            try:
+                await self.apply(why=change.why)
+            except Exception:
+                LOG.exception(
+                    "%s, and it could not be applied; generation %d stays", change.why, self.generation.number
+                )
+
+    async def _ask_hooks_again(self) -> None:
+        while True:
+            await asyncio.sleep(REJUDGE_SECONDS)
+            if self.hooks.is_short:
+                await self._follow_change()
 
     async def _follow_signer(self) -> None:
         while True:

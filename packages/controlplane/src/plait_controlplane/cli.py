@@ -1,6 +1,6 @@
 """`plait-controlplane`: the command line.
 
-`serve` and `join-token` are for people; `signer`, `discovery` and `webhooks` are what `serve` starts.
+`serve` and `join-token` are for people; `signer`, `discovery`, `hooks` and `webhooks` are what `serve` starts.
 """
 
 import argparse
@@ -71,9 +71,10 @@ def parser() -> argparse.ArgumentParser:
         "--webhooks", default="", metavar="IP:PORT", help="on a cluster: serve injection and validation there"
     )
     shared.add_argument("--proxy-image", default="", metavar="IMAGE", help="what --webhooks injects")
+    shared.add_argument("--hooks", type=Path, metavar="FILE", help="YAML that names the control plane's own plugins")
     serve = commands.add_parser("serve", parents=[shared], help="run the control plane", epilog=EXAMPLE)
     serve.add_argument("--host", default="127.0.0.1", help="address for discovery and identity (default 127.0.0.1)")
-    for name in ("signer", "discovery", "webhooks"):
+    for name in ("signer", "discovery", "hooks", "webhooks"):
         child = commands.add_parser(name, parents=[shared])
         child.add_argument("--discovery", required=True, metavar="IP:PORT")
         child.add_argument("--identity", required=True, metavar="IP:PORT")
@@ -96,6 +97,10 @@ async def _serve(given: argparse.Namespace) -> None:
         raise ValueError(
             f"--host {given.host} needs --advertise: the name or address at which proxies reach this machine"
         )
+    if given.hooks is not None:
+        from plait_controlplane.hooks.enabled import read_enabled  # late: most meshes have no such file
+
+        read_enabled(given.hooks)
     for folder in (given.state, given.sockets):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     ports = Ports(given.state / "ports.json")
@@ -106,13 +111,16 @@ async def _serve(given: argparse.Namespace) -> None:
         options += [f"--{name}", ports.own(name, given.host, written)]
     options += ["--log-level", given.log_level]
     options += ["--advertise", given.advertise] if given.advertise else []
+    options += ["--hooks", str(given.hooks.absolute())] if given.hooks else []
     api = [] if given.api_listen is None else ["--api-listen", given.api_listen]
     api += [] if given.api_token_file is None else ["--api-token-file", str(given.api_token_file)]
     api += ["--api-cluster", given.api_cluster] if given.api_cluster else []
     cluster = ["--ca-namespace", given.ca_namespace] if given.ca_namespace else []
-    hooks = ["--webhooks", given.webhooks, "--proxy-image", given.proxy_image]
+    webhooks = ["--webhooks", given.webhooks, "--proxy-image", given.proxy_image]
     commands = [["signer", *options, *cluster], ["discovery", *options, *api]]
-    await supervise([*commands, *([["webhooks", *options, *hooks]] if given.webhooks else [])])
+    commands += [["hooks", *options]] if given.hooks else []
+    commands += [["webhooks", *options, *webhooks]] if given.webhooks else []
+    await supervise(commands)
 
 
 async def _child(given: argparse.Namespace) -> None:
@@ -131,9 +139,15 @@ async def _child(given: argparse.Namespace) -> None:
         ca_namespace=given.ca_namespace,
         webhooks=given.webhooks,
         proxy_image=given.proxy_image,
+        hooks=given.hooks,
         kubeconfig=given.kubeconfig,
     )
-    children = {"signer": process.signer, "discovery": process.discovery, "webhooks": process.webhooks}
+    children = {
+        "signer": process.signer,
+        "discovery": process.discovery,
+        "hooks": process.hooks,
+        "webhooks": process.webhooks,
+    }
     await children[given.command](settings)
 
 

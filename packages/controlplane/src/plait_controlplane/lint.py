@@ -1,8 +1,12 @@
 """A directory, judged offline: every problem at once. Called by `plait lint` and `plait explain --dir`."""
 
+import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
+from plait_controlplane.hooks.enabled import read_enabled
+from plait_controlplane.hooks.judgement import Judgement, Reviewed
+from plait_controlplane.hooks.runner import Runner
 from plait_controlplane.resources.fields import Metadata
 from plait_controlplane.resources.problem import Problem
 from plait_controlplane.resources.workload import Workload
@@ -26,11 +30,27 @@ class LintReport:
         return [problem for problem in self.problems if problem.severity == "error"]
 
 
-def lint_directory(directory: Path) -> LintReport:
-    """Every problem of every file, in the order of files and lines."""
+def lint_directory(directory: Path, hooks: Path | None = None) -> LintReport:
+    """Every problem of every file, in the order of files and lines; `hooks` names plugins that judge too.
+
+    Raises:
+        BadFile: `hooks` says nothing that can be done.
+    """
     world, problems = load(directory)
+    count = len(world.objects)
+    if hooks is not None:
+        reviewed = asyncio.run(_reviewed(world, Runner(read_enabled(hooks))))
+        # What plugins refuse is judged by the mesh all the same: every problem is told at once.
+        refused = {key: one for key, one in world.objects.items() if key not in reviewed.world.objects}
+        world = world.with_objects({**reviewed.world.objects, **refused})
+        problems = [*problems, *reviewed.problems]
     found = sorted({*problems, *check(world)})
-    return LintReport(len(files(directory)), len(world.objects), found)
+    return LintReport(len(files(directory)), count, found)
+
+
+async def _reviewed(world: World, plugins: Runner) -> Reviewed:
+    await plugins.start()
+    return await Judgement(plugins).over(world)
 
 
 def offline(world: World) -> Translation:

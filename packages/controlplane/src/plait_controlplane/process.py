@@ -1,4 +1,4 @@
-"""The child processes from start to end: `signer`, `discovery`, and on a cluster `webhooks`.
+"""The child processes from start to end: `signer`, `discovery`, and where they are wanted `hooks` and `webhooks`.
 
 Called by `cli`; SIGTERM and SIGINT end them.
 """
@@ -18,6 +18,8 @@ from plait_controlplane.api.endpoints import create
 from plait_controlplane.api.guards import Viewers, shared_token
 from plait_controlplane.api.serving import ApiServer, tcp, unix
 from plait_controlplane.app import ControlPlane
+from plait_controlplane.hooks.enabled import BadFile, read_enabled
+from plait_controlplane.hooks.host import Host, Stuck
 from plait_controlplane.identity.authority import Authority
 from plait_controlplane.identity.ca_secret import CaSecret
 from plait_controlplane.identity.https import ServedLeaf
@@ -34,7 +36,8 @@ from plait_controlplane.sources.source import Source
 from plait_controlplane.status.lease import Lease
 from plait_controlplane.status.writer import StatusWriter
 from plait_controlplane.view import LiveView
-from plait_controlplane.webhooks.server import Hooks, WebhookServer
+from plait_controlplane.webhooks.server import Hooks as Injected
+from plait_controlplane.webhooks.server import WebhookServer
 
 LOG = logging.getLogger(__name__)
 
@@ -79,14 +82,29 @@ async def webhooks(settings: Settings) -> None:
     """Serves until it is told to end."""
     ended = _ended()
     discovery, identity = settings.for_others(settings.discovery), settings.for_others(settings.identity)
-    hooks = Hooks(settings.webhooks, settings.sockets, settings.proxy_image, discovery, identity)
+    injected = Injected(settings.webhooks, settings.sockets, settings.proxy_image, discovery, identity)
     client = Client(settings.signer_socket)
     async with await apiserver.ApiServer.connect(settings.kubeconfig) as api:
-        server = WebhookServer(hooks, client, api)
+        server = WebhookServer(injected, client, api)
         if await _before(server.start(), ended):
             await _before(server.run(), ended)
         await server.stop()
     await client.close()
+
+
+async def hooks(settings: Settings) -> None:
+    """Serves until it is told to end, or a plugin makes it useless."""
+    ended = _ended()
+    if settings.hooks is None:
+        raise BadFile("--hooks is missing: it names the plugins")
+    host = Host(read_enabled(settings.hooks), settings.hooks_socket)
+    try:
+        await _before(host.start(), ended)
+        await _before(host.run(), ended)
+    except* Stuck as stuck:
+        LOG.error("%s", stuck.exceptions[0])
+        os._exit(1)  # a thread that never ends would keep the interpreter from it
+    await host.stop()
 
 
 async def discovery(settings: Settings) -> None:

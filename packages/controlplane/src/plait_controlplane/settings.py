@@ -30,6 +30,8 @@ class Settings:
     """What is injected."""
     advertise: str = ""
     """The host at which others reach us; empty = the addresses above are right for them too."""
+    hooks: Path | None = None
+    """The file that names the plugins of the control plane; None = there are none."""
     kubeconfig: Path | None = None
     """How the cluster is reached; None = as the pod that we are."""
 
@@ -42,6 +44,11 @@ class Settings:
     def signer_socket(self) -> Path:
         """Where the signer listens for the discovery process."""
         return signer_socket(self.sockets)
+
+    @property
+    def hooks_socket(self) -> Path:
+        """Where the plugins of the control plane are asked."""
+        return self.sockets / "hooks.sock"
 
     def for_others(self, listen: str) -> str:
         """The "host:port" at which others reach an address of ours."""

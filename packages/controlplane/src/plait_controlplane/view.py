@@ -1,11 +1,13 @@
 """What the API answers, from the running control plane. Called by `process`."""
 
 import time
+from dataclasses import asdict
 
 from plait_sdk.contracts import resource_pb2
 
 from plait_controlplane.api.answers import (
     BindAnswer,
+    HookAnswer,
     JoinTokenAnswer,
     MeshAnswer,
     ObjectAnswer,
@@ -97,6 +99,10 @@ class LiveView:
                 )
             )
         return found
+
+    async def hooks(self) -> list[HookAnswer]:
+        """Every plugin of the control plane."""
+        return [HookAnswer(**{**asdict(one), "hooks": list(one.hooks)}) for one in await self._control.hooks.states()]
 
     def resources(self, workload: str) -> bytes:
         """A serialised ChangeSet; raises Unknown."""

@@ -22,11 +22,11 @@ async def test_answers_have_the_promised_names() -> None:
     async with client(create(Still())) as api:
         assert (await api.get("/healthz")).json() == {"status": "ok"}
         assert (await api.get("/v1/mesh")).json() == MESH.model_dump()
-        for path in ("objects", "proxies", "workloads"):
+        for path in ("objects", "proxies", "workloads", "hooks"):
             assert (await api.get(f"/v1/{path}")).json() == []
         schema = (await api.get("/openapi.json")).json()
     assert set(schema["paths"]) == {"/healthz", *(f"/v1/{name}" for name in (
-        "mesh", "objects", "proxies", "workloads", "resources", "metrics", "join-tokens"))}  # fmt: skip
+        "mesh", "objects", "proxies", "workloads", "hooks", "resources", "metrics", "join-tokens"))}  # fmt: skip
 
 
 async def test_resources_are_bytes() -> None:

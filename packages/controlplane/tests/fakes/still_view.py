@@ -25,6 +25,9 @@ class Still:
     def workloads(self) -> list[Any]:
         return []
 
+    async def hooks(self) -> list[Any]:
+        return []
+
     def resources(self, workload: str) -> bytes:
         if workload != "shop/web-1":
             raise Unknown(f"the mesh has no Workload {workload}")

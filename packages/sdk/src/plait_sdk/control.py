@@ -31,18 +31,26 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a service is served. `address` is IP address and port; `weight` is against the others of the service."""
+    """Where a Service is served. `address` is IP address and port; `weight` is against the others of the Service;
+    `port` is the name of the Service's port that it serves, "" every one.
+    """
 
     address: str
     weight: int = 1
     zone: str = ""
+    port: str = ""
 
 
 class Watch(Protocol):
     """What `discover` reports to, as often as something changed."""
 
     def update(self, service: str, endpoints: list[Endpoint]) -> None:
-        """Replaces all endpoints of a Service, "namespace/name"."""
+        """Replaces all endpoints of a Service, "namespace/name", that this plugin reported. They count where the
+        Service has no selector.
+
+        Raises:
+            ValueError: the Service or an endpoint is none; then nothing is replaced.
+        """
         ...
 
 

@@ -3,7 +3,8 @@
 Read by the manager, which holds plugins against it, by the worker, which calls by it, and by `docs/reference/hooks.md`,
 which is generated from it. A hook may be `def` or `async def` and take any subset of the arguments by name. It reads
 what its plugin declares in `Reads`. All hooks of a phase share the time of `limits.deadline`, 50 ms by default; those
-without a phase are off the path of requests and have 10 s.
+without a phase are off the path of requests; in the control plane each has `deadline` of its plugin's entry, 2 s by
+default.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -530,6 +531,12 @@ HOOKS: dict[str, Callable[..., Any]] = {
 }
 """Every hook by name, in the order of this file."""
 
+CONTROL_PLANE = frozenset(name for name in vars(ControlPlane) if name in HOOKS)
+"""Hooks of plugins that the control plane's own file names; a proxy never calls them."""
+
+LIFE = frozenset(name for name in vars(Life) if name in HOOKS)
+"""Hooks of the plugin's own life, called wherever it runs."""
+
 SPECS: dict[str, Spec] = {name: function.hook_facts for name, function in HOOKS.items()}  # type: ignore[attr-defined]
 
 NOT_CALLED = {
@@ -537,9 +544,6 @@ NOT_CALLED = {
     "on_data": True,
     "span_attributes": False,
     "metrics_tick": False,
-    "validate": True,
-    "mutate": True,
-    "discover": True,
     "issue_identity": True,
     "checks": False,
     "commands": False,

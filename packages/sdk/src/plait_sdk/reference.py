@@ -15,7 +15,8 @@ What a plugin may implement: methods of a `plait_sdk.Plugin` that are marked `@p
 `packages/sdk/src/plait_sdk/hookspecs.py`. `docs/guide/plugins.md` leads from nothing to a plugin that is shipped.
 
 - **Time.** All hooks of a phase share `limits.deadline` of the Plugin, 50 ms by default; then `onTimeout` answers and
-  the hook is interrupted by `HookTimeout`. Hooks without a phase are off the path of requests and have 10 s.
+  the hook is interrupted by `HookTimeout`. Hooks of the control plane have `deadline` of their entry in the file of
+  `--hooks`, 2 s by default (`docs/guide/control-plane-plugins.md`).
 - **Reading.** A hook sees what its plugin declares in `reads`, and changes what it declares in `writes`; anything else
   raises `UndeclaredError`.
 - **Failing.** A hook that raises, or answers what it must not, is undone and handled by `onError`: `Open` goes on

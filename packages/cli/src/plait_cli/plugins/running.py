@@ -21,7 +21,7 @@ from watchfiles import PythonFilter, awatch
 
 from plait_cli.client import Admin
 from plait_cli.errors import Failure
-from plait_cli.laptop import Laptop
+from plait_cli.laptop import Laptop, Python
 from plait_cli.meshes import place
 from plait_cli.plugins import packages
 from plait_cli.plugins.echo import HOST, Door, echo, serve
@@ -79,7 +79,7 @@ class Run:
         wheels.mkdir()
         (yaml / "mesh.yaml").write_text(YAML.format(outbound=outbound, echo=backend.server_port))
         await asyncio.to_thread(self.build)
-        laptop = Laptop(place("plugin-run", self.folder / "state"), yaml, self.heard, wheels)
+        laptop = Laptop(place("plugin-run", self.folder / "state"), yaml, self.heard, Python(wheels))
         try:
             laptop.start()
             await laptop.wait_ready(lambda missing: None)

@@ -11,6 +11,7 @@ import typer
 
 from plait_cli.asked import ClusterOption, ContextOption, KubeconfigOption, reached
 from plait_cli.errors import DONE, NOT_SO, USAGE, Failure
+from plait_cli.meshes import HooksOption
 from plait_cli.output import Format, OutputOption, console, count, print_json
 
 PLACE_COLUMN = 26
@@ -18,6 +19,7 @@ PLACE_COLUMN = 26
 
 def lint(
     directory: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="Folder that holds the YAML.")] = None,
+    hooks: HooksOption = None,
     output: OutputOption = Format.table,
     cluster: ClusterOption = False,
     kubeconfig: KubeconfigOption = None,
@@ -28,7 +30,7 @@ def lint(
     With --cluster and no folder, the same about every object of the mesh on a cluster.
     """
     if directory is not None:
-        report = read(directory)
+        report = read(directory, hooks)
     elif cluster or kubeconfig or context:
         with reached(None, None, cluster, kubeconfig, context) as target:
             report = found_on_cluster(target.api.objects())
@@ -42,13 +44,17 @@ def lint(
     raise typer.Exit(NOT_SO if any(map(is_error, report["problems"])) else DONE)
 
 
-def read(directory: Path) -> dict[str, Any]:
+def read(directory: Path, hooks: Path | None = None) -> dict[str, Any]:
     """The report of the control plane's linter as plain facts."""
+    from plait_controlplane.hooks.enabled import BadFile
     from plait_controlplane.lint import lint_directory  # late: a second of imports that other verbs do without
 
     if not directory.is_dir():
         raise Failure(f"{directory} is not a folder", "give the folder that holds your YAML", USAGE)
-    report = lint_directory(directory)
+    try:
+        report = lint_directory(directory, hooks)
+    except BadFile as error:
+        raise Failure(str(error), "docs/guide/control-plane-plugins.md shows a file", USAGE) from error
     problems = [asdict(problem) for problem in report.problems]
     return {"files": report.files, "objects": report.objects, "problems": problems}
 

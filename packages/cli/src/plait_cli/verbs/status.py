@@ -50,8 +50,10 @@ def gather(target: Asked) -> dict[str, Any]:
     """All facts. Without the control plane sidecars of this machine are found by their sockets and asked one by one."""
     api = target.api
     facts: dict[str, Any] = {"name": target.name, "mesh": None, "objects": [], "proxies": [], "workloads": []}
+    facts["hooks"] = []
     try:
         facts.update(mesh=api.mesh(), objects=api.objects(), proxies=api.proxies(), workloads=api.workloads())
+        facts.update(hooks=api.hooks())
     except Unreachable:
         facts["workloads"] = []
     facts["sidecars"] = target.configs([name_of(entry) for entry in facts["workloads"]])
@@ -144,6 +146,17 @@ def plugins_text(facts: dict[str, Any]) -> str:
             found.setdefault(one["name"], []).append(told)
     states = {name: sorted({f"{told} beside {many.count(told)}" for told in many}) for name, many in found.items()}
     return "; ".join(f"{name} {' and '.join(told)}" for name, told in sorted(states.items()))
+
+
+def hooks_text(facts: dict[str, Any]) -> str:
+    """Each plugin of the control plane, and why one is not live or failed; empty without any."""
+    told = []
+    for one in facts["hooks"]:
+        state = "" if one["state"] == "Live" else f" ({one['reason']})"
+        if one["state"] == "Live" and one["failures"]:
+            state = f", {count(one['failures'], 'failure')} in {count(one['calls'], 'call')} (last: {one['reason']})"
+        told.append(f"{one['name']} {one['state'].lower()}{state}")
+    return "; ".join(told)
 
 
 def certificates_text(facts: dict[str, Any], now: float) -> str:

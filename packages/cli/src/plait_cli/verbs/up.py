@@ -12,8 +12,8 @@ import typer
 
 from plait_cli.client import name_of
 from plait_cli.errors import USAGE, Failure
-from plait_cli.laptop import READY_SECONDS, Laptop
-from plait_cli.meshes import Mesh, StateOption, place
+from plait_cli.laptop import READY_SECONDS, Laptop, Python
+from plait_cli.meshes import HooksOption, Mesh, StateOption, place
 from plait_cli.output import count
 
 NAME_WIDTH = 24
@@ -30,28 +30,31 @@ def up(
     plugins: Annotated[
         Path | None, typer.Option("--plugins", metavar="FOLDER", help="Wheels, for Plugins that name a digest.")
     ] = None,
+    hooks: HooksOption = None,
 ) -> None:
     """Runs a mesh: the control plane, and a sidecar beside each Workload. Ctrl-C ends all of it."""
     if not directory.is_dir():
         raise Failure(f"{directory} is not a folder", "give the folder that holds your YAML", USAGE)
     if plugins is not None and not plugins.is_dir():
         raise Failure(f"{plugins} is not a folder", "give the folder that plait plugin publish writes to", USAGE)
+    if hooks is not None and not hooks.is_file():
+        raise Failure(f"{hooks} is not a file", "docs/guide/control-plane-plugins.md shows one", USAGE)
     mesh = place(name or directory.resolve().name, state)
     if not any(directory.rglob("*.y*ml")):
         raise Failure(f"{directory} holds no YAML", "plait demo shows a folder that does", USAGE)
     if detach:
-        start_detached(mesh, directory, state, plugins)
+        start_detached(mesh, directory, state, Python(plugins, hooks))
         return
     with mesh.locked():
-        asyncio.run(run(mesh, directory, plugins))
+        asyncio.run(run(mesh, directory, Python(plugins, hooks)))
 
 
-async def run(mesh: Mesh, directory: Path, wheels: Path | None = None) -> None:
+async def run(mesh: Mesh, directory: Path, python: Python | None = None) -> None:
     """Runs the mesh until SIGINT or SIGTERM."""
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    laptop = Laptop(mesh, directory, prefixed, wheels)
+    laptop = Laptop(mesh, directory, prefixed, python)
     began = time.monotonic()
     try:
         laptop.start()
@@ -101,13 +104,14 @@ def prefixed(name: str, line: str) -> None:
     print(label + line, flush=True)
 
 
-def start_detached(mesh: Mesh, directory: Path, state: Path | None, wheels: Path | None = None) -> None:
+def start_detached(mesh: Mesh, directory: Path, state: Path | None, python: Python) -> None:
     """Starts `plait up` in a session of its own and waits until it is ready."""
     with mesh.locked():  # only to say at once that it is up already
         mesh.log.mkdir(mode=0o700, parents=True, exist_ok=True)
     command = [sys.executable, "-m", "plait_cli.main", "up", str(directory.absolute()), "--name", mesh.name]
     command += ["--state", str(state.absolute())] if state is not None else []
-    command += ["--plugins", str(wheels.absolute())] if wheels is not None else []
+    command += ["--plugins", str(python.wheels.absolute())] if python.wheels is not None else []
+    command += ["--hooks", str(python.hooks.absolute())] if python.hooks is not None else []
     log = mesh.log / "up.log"
     (mesh.state / "ready").unlink(missing_ok=True)
     with log.open("w") as output:

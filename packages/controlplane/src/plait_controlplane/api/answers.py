@@ -87,6 +87,18 @@ class ProxyAnswer(BaseModel):
     plugins: list[PluginAnswer] = Field(default_factory=list)
 
 
+class HookAnswer(BaseModel):
+    """A plugin of the control plane: one entry of GET /v1/hooks. `state`: Live, Failed (not loaded), Away."""
+
+    name: str
+    version: str
+    hooks: list[str]
+    state: str
+    reason: str
+    calls: int
+    failures: int
+
+
 class PortAnswer(BaseModel):
     """A port of a process."""
 
@@ -150,6 +162,9 @@ class View(Protocol):
 
     def workloads(self) -> list[WorkloadAnswer]:
         """Every Workload in force."""
+
+    async def hooks(self) -> list[HookAnswer]:
+        """Every plugin of the control plane."""
 
     def resources(self, workload: str) -> bytes:
         """A serialised ChangeSet; raises Unknown."""

@@ -6,6 +6,7 @@ from starlette.middleware.base import RequestResponseEndpoint
 
 from plait_controlplane.api.answers import (
     Health,
+    HookAnswer,
     JoinTokenAnswer,
     JoinTokenQuestion,
     MeshAnswer,
@@ -67,6 +68,11 @@ def _reads(app: FastAPI, view: View) -> None:
     async def workloads() -> list[WorkloadAnswer]:
         """Every Workload in force."""
         return view.workloads()
+
+    @app.get("/v1/hooks")
+    async def hooks() -> list[HookAnswer]:
+        """Every plugin of the control plane and how it is."""
+        return await view.hooks()
 
     @app.get("/v1/resources", response_class=Response, responses={200: {"content": {PROTOBUF: {}}}})
     async def resources(workload: str) -> Response:

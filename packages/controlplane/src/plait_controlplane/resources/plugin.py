@@ -67,6 +67,10 @@ def _deadline(value: timedelta) -> timedelta:
     return value
 
 
+Package = Annotated[str, AfterValidator(_package)]
+EntryPoint = Annotated[str, AfterValidator(_entry_point)]
+Version = Annotated[str, AfterValidator(_version)]
+Deadline = Annotated[Duration, AfterValidator(_deadline)]
 Reference = Annotated[str, AfterValidator(_reference)]
 Policy = Literal["Open", "Closed"]
 
@@ -81,7 +85,7 @@ class Order(Model):
 class Limits(Model):
     """spec.limits. `memory` is that of the worker, which the plugins of one trust group share."""
 
-    deadline: Annotated[Duration, AfterValidator(_deadline)] = timedelta(milliseconds=50)
+    deadline: Deadline = timedelta(milliseconds=50)
     memory: Annotated[
         int, BeforeValidator(_quantity), WithJsonSchema({"x-kubernetes-int-or-string": True}), Field(ge=2**24, le=2**34)
     ] = 128 * 2**20
@@ -93,9 +97,9 @@ class Limits(Model):
 class PluginSpec(Model):
     """spec."""
 
-    package: Annotated[str, AfterValidator(_package)]
-    plugin: Annotated[str, AfterValidator(_entry_point)] | None = None
-    version: Annotated[str, AfterValidator(_version)] = ""
+    package: Package
+    plugin: EntryPoint | None = None
+    version: Version = ""
     digest: Annotated[str, AfterValidator(_digest)] = ""
     direction: Literal["Inbound", "Outbound"]
     config: dict[str, Any] = Field(default_factory=dict)

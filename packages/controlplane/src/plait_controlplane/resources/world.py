@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import TypeVar, cast
 
 from plait_controlplane.resources.cluster import Cluster
+from plait_controlplane.resources.discovered import Discovered
 from plait_controlplane.resources.mesh import Mesh
 from plait_controlplane.resources.problem import Problem
 from plait_controlplane.resources.reader import Key, StoredObject
@@ -20,14 +21,16 @@ ROOT_NAMESPACE = "plait-system"
 
 @dataclass(frozen=True)
 class World:
-    """All objects by key, in the order of their keys, and the pods of a cluster."""
+    """All objects by key, in the order of their keys, the pods of a cluster, and what plugins discovered."""
 
     objects: Mapping[Key, StoredObject] = field(default_factory=dict)
     cluster: Cluster = field(default_factory=Cluster)
+    discovered: Mapping[str, tuple[Discovered, ...]] = field(default_factory=dict)
+    """By "namespace/name" of the Service."""
 
     def with_objects(self, objects: Mapping[Key, StoredObject]) -> "World":
         """The same cluster with other objects."""
-        return World(dict(sorted(objects.items())), self.cluster)
+        return World(dict(sorted(objects.items())), self.cluster, self.discovered)
 
     def kind(self, model: type[T]) -> Iterator[tuple[StoredObject, T]]:
         """Every object of a kind."""
@@ -63,6 +66,10 @@ class World:
             *(one for one in written if f"{one.metadata.namespace}/{one.metadata.name}" not in pods),
         ]
 
+    def listening(self, address: str, port: int) -> Workload | None:
+        """The workload with a proxy whose process listens there."""
+        return self.cluster.pods_at.get(address) or self._listening.get((address, port))
+
     def selected(self, service: Service) -> Sequence[Workload]:
         """The workloads that a Service's selector picks; none without a selector."""
         found = [
@@ -83,6 +90,12 @@ class World:
             for label, value in workload.metadata.labels.items():
                 found.setdefault((workload.metadata.namespace, label, value), []).append(workload)
         return found
+
+    @cached_property
+    def _listening(self) -> Mapping[tuple[str, int], Workload]:
+        """Workloads beside the cluster by the addresses of their processes: several may share an IP address."""
+        written = [one for _, one in self.kind(Workload)]
+        return {(one.spec.address, port.port): one for one in written for port in one.spec.ports}
 
     @cached_property
     def _services(self) -> Mapping[tuple[str, str], Sequence[Service]]:

@@ -78,6 +78,8 @@ def _accepted(verdict: Verdict, problems: Sequence[Problem]) -> Condition:
 def _reason(problem: Problem) -> str:
     if problem.message.startswith("Conflicted"):
         return "Conflicted"
+    if by_plugin := re.match(r"(RefusedByPlugin|PluginFailed)\b", problem.message):
+        return by_plugin[1]
     if _PARENT.match(problem.path) and not problem.message.startswith("UnsupportedValue"):
         return "NoMatchingParent"
     return "UnsupportedValue"
@@ -86,7 +88,7 @@ def _reason(problem: Problem) -> str:
 def _is_reference(problem: Problem) -> bool:
     """A reference that leads nowhere: the rest of the object works."""
     return bool(_REFERENCE.search(problem.path)) and not problem.message.startswith(
-        ("UnsupportedValue", "unknown field")
+        ("UnsupportedValue", "unknown field", "RefusedByPlugin", "PluginFailed")
     )
 
 

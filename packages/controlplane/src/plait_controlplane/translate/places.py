@@ -1,19 +1,20 @@
 """Where a Service runs: the processes behind each of its ports. Pure; asked by `service`.
 
 On a cluster its EndpointSlices say so, and its selector for Workloads beside the cluster; in a directory the selector
-alone. Whether an endpoint has a proxy is seen for each by itself: one that has none is called in plaintext, whatever
-mode the mesh is in, since Strict is about what a workload accepts. An endpoint whose pod is not known yet is left out:
-it could have a proxy.
+alone. Of a Service without a selector plugins may say it too. Whether an endpoint has a proxy is seen for each by
+itself: one that has none is called in plaintext, whatever mode the mesh is in, since Strict is about what a workload
+accepts. An endpoint whose pod is not known yet is left out: it could have a proxy.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from plait_controlplane.resources.cluster import Slice, SliceEndpoint
+from plait_controlplane.resources.discovered import Discovered
 from plait_controlplane.resources.service import Service, ServicePort
 from plait_controlplane.resources.workload import Workload
 from plait_controlplane.resources.world import World
-from plait_controlplane.translate.names import full_name, target_port
+from plait_controlplane.translate.names import full_name, join, target_port
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,13 @@ def places(world: World, service: Service, port: ServicePort) -> Iterator[Place]
         name = full_name(workload.metadata)
         if target is not None and name not in world.cluster.pods and name not in seen:
             yield Place(target, workload.spec.zone, workload)
+    for found in _discovered(world, service):
+        if found.service_port in ("", port.name):
+            # By its address here too: no answer of a plugin leads callers past a proxy.
+            behind = world.listening(found.address, found.port)
+            name = "" if behind else join(found.address, found.port)
+            zone = found.zone or (behind.spec.zone if behind else "")
+            yield Place(found.port, zone, behind, "" if behind else found.address, name)
 
 
 def made_of(world: World, service: Service, inbound: Mapping[str, str]) -> tuple[object, ...]:
@@ -56,7 +64,14 @@ def made_of(world: World, service: Service, inbound: Mapping[str, str]) -> tuple
     selected = world.selected(service)
     names = [full_name(workload.metadata) for workload in selected]
     called = tuple((inbound[name], name in world.cluster.pods) for name in names)
-    return slices, tuple(pods), tuple(selected), called
+    found = _discovered(world, service)
+    behind = [world.listening(one.address, one.port) for one in found]
+    reached = tuple("" if one is None else inbound[full_name(one.metadata)] for one in behind)
+    return slices, tuple(pods), tuple(selected), called, found, tuple(behind), reached
+
+
+def _discovered(world: World, service: Service) -> tuple[Discovered, ...]:
+    return () if service.spec.selector else world.discovered.get(full_name(service.metadata), ())
 
 
 def _of_slices(found: tuple[Slice, ...], service: Service, port: ServicePort) -> list[tuple[int, SliceEndpoint]]:

@@ -10,7 +10,7 @@ import sys
 from typing import Any, NoReturn
 
 from plait_sdk import _native
-from plait_sdk.hookspecs import NOT_CALLED
+from plait_sdk.hookspecs import CONTROL_PLANE, LIFE, NOT_CALLED
 from plait_sdk.host.control import Control
 from plait_sdk.host.loading import StageFailed, load_plugin
 from plait_sdk.host.output import Speaker, capture
@@ -74,7 +74,13 @@ class Zygote:
 
     def _served(self, loaded: Loaded) -> Loaded:
         """A plugin whose hooks are called; a hook that decides and is not called would be a guard that is not there."""
-        missing = [hook for hook in loaded.hooks if hook in NOT_CALLED]
+        elsewhere = [hook for hook in loaded.hooks if hook in CONTROL_PLANE]
+        if elsewhere:
+            told = f"{', '.join(elsewhere)}: called by the control plane, when the file of its --hooks names the plugin"
+            if set(loaded.hooks) <= {*elsewhere, *LIFE}:
+                raise StageFailed(loaded.name, "hooks", told)
+            self.speaker.say("warning", told)
+        missing = [hook for hook in loaded.hooks if hook in NOT_CALLED and hook not in elsewhere]
         if missing:
             told = f"{', '.join(missing)}: not called by this version of the mesh"
             if any(NOT_CALLED[hook] for hook in missing):
