@@ -38,8 +38,11 @@ KINDS: dict[tuple[str, str], type[Resource]] = {
 }
 """Every kind that is read, by apiVersion and kind."""
 
-PLANNED = {"AuthenticationPolicy", "ExternalService"}
-"""Kinds of our own that no proxy honours yet: refused, never ignored."""
+PLANNED = {(PLAIT, "AuthenticationPolicy"), (PLAIT, "ExternalService"), (GATEWAY, "BackendTLSPolicy")}
+"""Kinds that no proxy honours yet: refused, never ignored.
+
+Who writes a BackendTLSPolicy counts on TLS that nobody would begin.
+"""
 
 CONTROLLER = "plait.dev/controlplane"
 """Who we are in a status that several controllers write."""
@@ -63,13 +66,13 @@ def plural(kind: str) -> str:
 
 def meant(version: str, kind: str) -> tuple[str, str] | None:
     """apiVersion and kind that were meant; None when it is somebody else's kind. Of a planned kind it is that kind."""
-    if (version, kind) in KINDS:
+    if (version, kind) in KINDS or (version, kind) in PLANNED:
         return version, kind
     group = group_of(version)
     if group == PLAIT:
-        near = get_close_matches(kind, [*_kinds(PLAIT), *PLANNED], n=1)
+        near = get_close_matches(kind, _kinds(PLAIT), n=1)
         return (PLAIT, near[0]) if near else None
-    elsewhere = next((known for known, name in KINDS if name == kind), None)
+    elsewhere = next((known for known, name in (*KINDS, *PLANNED) if name == kind), None)
     if elsewhere is not None:
         return elsewhere, kind
     if group is None or kind in NEIGHBOURS:
@@ -99,4 +102,4 @@ def edits(one: str, other: str) -> int:
 
 
 def _kinds(version: str) -> list[str]:
-    return [name for known, name in KINDS if known == version]
+    return [name for known, name in (*KINDS, *sorted(PLANNED)) if known == version]

@@ -8,7 +8,7 @@ from pydantic_core import ErrorDetails
 
 from plait_controlplane.resources.document import Document, documents
 from plait_controlplane.resources.fields import Resource
-from plait_controlplane.resources.kinds import CLUSTER_SCOPED, KINDS, PLAIT, PLANNED, meant
+from plait_controlplane.resources.kinds import CLUSTER_SCOPED, KINDS, PLANNED, meant
 from plait_controlplane.resources.problem import Path, Problem, Severity, did_you_mean, path_text
 
 Key = tuple[str, str, str]
@@ -83,12 +83,12 @@ def _other_kind(file: str, document: Document, version: str, kind: str) -> Probl
     if known is None and not version.startswith("plait.dev/"):
         place = document.place(("kind",)).value
         return Problem(file, *place, name, "kind", f"{kind} is not read by the mesh: skipped", "note")
-    if known and known[1] == kind and kind not in PLANNED:
+    if known and known[1] == kind and known not in PLANNED:
         place = document.place(("apiVersion",)).value
         message = f'{kind} is read in apiVersion "{known[0]}", not "{version}"'
         return Problem(file, *place, name, "apiVersion", message)
     place = document.place(("kind",)).value
-    if (version, kind) == (PLAIT, kind) and kind in PLANNED:
+    if known is not None and known[1] == kind:
         message = f"UnsupportedValue: {kind} is not supported yet; remove it, nothing would enforce it"
     else:
         message = f'unknown kind "{kind}"' + (f'; did you mean "{known[1]}"?' if known else "")
