@@ -34,7 +34,7 @@ class Handler(BaseHTTPRequestHandler):
     seen: ClassVar[Counter[str]] = Counter()
 
     def answer(self) -> None:
-        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        body = self.body()
         _, word, argument = [*self.path.split("/", 2), "", ""][:3]
         if word == "slow":
             time.sleep(float(argument))
@@ -50,6 +50,17 @@ class Handler(BaseHTTPRequestHandler):
             return
         received = {"name": self.name, "method": self.command, "path": self.path, "body": body.decode()}
         self.send(200, json.dumps({**received, "headers": {key.lower(): value for key, value in self.headers.items()}}))
+
+    def body(self) -> bytes:
+        if self.headers.get("transfer-encoding", "").lower() != "chunked":
+            return self.rfile.read(int(self.headers.get("content-length") or 0))
+        pieces = []
+        while size := int(self.rfile.readline(), 16):
+            pieces.append(self.rfile.read(size))
+            self.rfile.readline()
+        while self.rfile.readline() not in (b"\r\n", b""):
+            pass
+        return b"".join(pieces)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = answer
 
