@@ -280,11 +280,12 @@ class Telemetry:
 
     @hook(Phase.REQUEST, Combine.MERGE)
     def labels(self, request: Request) -> Mapping[str, str] | None:
-        """Gives labels to what the access log tells of a request; metrics do not have them.
+        """Gives labels to what the access log and the metric `plait_labelled_requests_total` tell of a request. The
+        first 100 values of a label have series of their own in each proxy, all others share "other".
 
         When: last of the hooks on a request.
         How often: once per request.
-        Changes: labels of the request in the access log, as declared in `Writes(labels=…)`.
+        Changes: labels of the request, as declared in `Writes(labels=…)`.
 
         Example:
             reads = plait.Reads(headers={"x-tenant"})
@@ -487,7 +488,7 @@ class ControlPlane:
         Example:
             @plait.hookimpl
             def panels(self) -> list[plait.Panel]:
-                return [plait.Panel("Requests by tenant", "sum by (tenant) (rate(plait_requests_total[1m]))")]
+                return [plait.Panel("Requests by tenant", "sum by (value) (rate(plait_labelled_requests_total[1m]))")]
         """
 
 

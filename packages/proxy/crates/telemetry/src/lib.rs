@@ -9,6 +9,7 @@ mod cut;
 mod denials;
 mod dry_run;
 mod histogram;
+mod labelled;
 mod log;
 mod metrics;
 mod outcome;

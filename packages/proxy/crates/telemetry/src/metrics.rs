@@ -84,6 +84,8 @@ metrics! {
         "Calls that a policy, or the defaultPolicy of the Mesh, denied; counted beside the destination."
     DRY_RUNS "plait_policy_dry_run_total" Counter ["policy" "workload" "verdict"]
         "Calls that a policy in dry run would have denied."
+    LABELLED "plait_labelled_requests_total" Counter ["direction" "destination" "label" "value" "code_class"]
+        "Requests by each label that plugins gave them; of many values of a label those after the first 100 are counted as other."
     PLUGIN_CALLS "plait_plugin_calls_total" Counter ["plugin" "phase"]
         "Calls that a plugin was asked about."
     PLUGIN_VERDICTS "plait_plugin_verdicts_total" Counter ["plugin" "phase"]

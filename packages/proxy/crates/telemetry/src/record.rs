@@ -138,6 +138,8 @@ pub struct Record {
     pub dry_run: String,
     /// What plugins say of it, "name=value" joined by commas; written by `label`.
     pub labels: String,
+    /// The same for metrics, each name once.
+    pub(crate) labelled: Vec<(Box<str>, Box<str>)>,
     /// Generation of the snapshot that decided.
     pub generation: u64,
     /// Endpoints tried; 0 = none.
@@ -176,6 +178,7 @@ impl Record {
             policy: None,
             dry_run: String::new(),
             labels: String::new(),
+            labelled: Vec::new(),
             generation: 0,
             attempts: 0,
             sent_bytes: 0,
@@ -209,6 +212,8 @@ impl Record {
         if self.labels.len() + name.len() + value.len() <= LABELS {
             let comma = if self.labels.is_empty() { "" } else { "," };
             let _ = write!(self.labels, "{comma}{name}={value}");
+            self.labelled.retain(|(known, _)| **known != *name);
+            self.labelled.push((name.into(), value.into()));
         }
     }
 
@@ -220,6 +225,7 @@ impl Record {
         for text in [&mut self.authority, &mut self.path, &mut self.dry_run, &mut self.labels] {
             text.clear();
         }
+        self.labelled.clear();
         self.method = Method::GET;
         self.status = 0;
         self.reason = None;

@@ -48,6 +48,10 @@ pub(crate) fn page(telemetry: &Telemetry) -> String {
     let mut dry_runs = telemetry.dry_runs.all();
     dry_runs.sort();
     page.counters(&metrics::DRY_RUNS, dry_runs.iter().map(|(labels, count)| (&**labels, *count)));
+    page.begin(&metrics::LABELLED);
+    for Series { labels, counters } in in_order(telemetry.labelled.all()).iter().map(|series| &**series) {
+        page.by_value(&metrics::LABELLED, labels, "code_class", CLASSES.iter().zip(counters));
+    }
     telemetry.plugins.render(&mut page);
     process(&mut page, telemetry);
     page.text
@@ -209,6 +213,7 @@ mod tests {
         ended(&telemetry, &mut record, 503, Duration::from_micros(50));
         let mut record = Record::new(Direction::Inbound, Protocol::Http2, "shop/catalog".into());
         record.destination.set(&"shop/web".into());
+        record.label("tenant", "acme");
         ended(&telemetry, &mut record, 204, Duration::from_millis(1));
         drop(telemetry.connection(Direction::Inbound, Protocol::Http2, &record.source, &record.destination, true));
         drop(telemetry.connection(Direction::Outbound, Protocol::Http2, &web, &reviews, true));

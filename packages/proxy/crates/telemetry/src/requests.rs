@@ -102,7 +102,8 @@ impl RequestCounters {
     }
 }
 
-fn class(record: &Record) -> usize {
+/// The place of its class among `CLASSES`.
+pub(crate) fn class(record: &Record) -> usize {
     if record.cancelled { CLASSES.len() - 1 } else { usize::from(record.status / 100).clamp(1, 5) - 1 }
 }
 

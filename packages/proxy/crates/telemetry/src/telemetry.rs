@@ -19,6 +19,7 @@ use crate::{
     cut::Cuts,
     denials::Denials,
     dry_run::DryRuns,
+    labelled::Labelled,
     log::AccessLog,
     plugins::{PluginFigures, Plugins},
     render,
@@ -48,6 +49,7 @@ pub struct Telemetry {
     pub(crate) sessions: Backends,
     pub(crate) cross_zone: Backends,
     pub(crate) dry_runs: DryRuns,
+    pub(crate) labelled: Labelled,
     pub(crate) plugins: Plugins,
     pub(crate) in_flight: [Gauge; 2],
     pub(crate) panics: AtomicU64,
@@ -83,6 +85,7 @@ impl Telemetry {
             sessions: Backends::new(),
             cross_zone: Backends::new(),
             dry_runs: DryRuns::default(),
+            labelled: Labelled::new(),
             plugins: Plugins::default(),
             in_flight: Default::default(),
             panics: AtomicU64::new(0),
@@ -217,6 +220,7 @@ impl Telemetry {
         recent.find(record, &self.requests).count(record, took);
         record.recent = Some(recent);
         self.denials.count(record);
+        self.labelled.count(record);
         let logged = match self.filter.load(Relaxed) {
             LOG_NOTHING => false,
             LOG_ALL => true,

@@ -121,6 +121,7 @@ fn one_of_everything(telemetry: &Telemetry, name: &Arc<str>) {
     outcome.destination.set(name);
     outcome.route.set(name);
     let policy = ObjectRef { kind: "".into(), namespace: (&**name).into(), name: (&**name).into() };
+    outcome.label(name, name);
     outcome.rejected(plait_model::Reason::PolicyDenied, Some(policy.clone()));
     drop(outcome);
     let connection = telemetry.connection(Direction::Inbound, Protocol::Http2, name, name, true);
