@@ -7,6 +7,7 @@ import typer
 
 from plait_cli import __version__
 from plait_cli.errors import Failure
+from plait_cli.plugins.house import Verbs
 from plait_cli.verbs import (
     check,
     demo,
@@ -44,6 +45,7 @@ VERBS = (
 
 app = typer.Typer(
     name="plait",
+    cls=Verbs,
     help="Plait, the service mesh that you extend in Python: start one on this machine, and ask it questions.",
     epilog="Example: plait up demo/",
     no_args_is_help=True,

@@ -18,6 +18,7 @@ from plait_controlplane.api.endpoints import create
 from plait_controlplane.api.guards import Viewers, shared_token
 from plait_controlplane.api.serving import ApiServer, tcp, unix
 from plait_controlplane.app import ControlPlane
+from plait_controlplane.hooks.client import Client as HooksClient
 from plait_controlplane.hooks.enabled import BadFile, read_enabled
 from plait_controlplane.hooks.host import Host, Stuck
 from plait_controlplane.identity.authority import Authority
@@ -58,7 +59,9 @@ async def signer(settings: Settings) -> None:
     if settings.ca_namespace:
         await _signer_on_cluster(settings, ended)
         return
-    authority = Signer(Authority(settings.authority), settings.for_others(settings.identity))
+    plugins = _plugins(settings)
+    address = settings.for_others(settings.identity)
+    authority = Signer(Authority(settings.authority), address, grant=plugins.permit if plugins else None)
     server = SignerServer(authority, settings.identity, settings.signer_socket)
     await server.start()
     await ended.wait()
@@ -71,7 +74,9 @@ async def _signer_on_cluster(settings: Settings, ended: asyncio.Event) -> None:
         if not await _before(first_root(secret), ended):
             return
         authority = Authority(settings.authority)
-        signer = Signer(authority, settings.for_others(settings.identity), reviewer(api))
+        plugins = _plugins(settings)
+        address, grant = settings.for_others(settings.identity), plugins.permit if plugins else None
+        signer = Signer(authority, address, reviewer(api), grant)
         server = SignerServer(signer, settings.identity, settings.signer_socket)
         await server.start()
         await _before(follow(secret, authority, server), ended)
@@ -85,11 +90,15 @@ async def webhooks(settings: Settings) -> None:
     injected = Injected(settings.webhooks, settings.sockets, settings.proxy_image, discovery, identity)
     client = Client(settings.signer_socket)
     async with await apiserver.ApiServer.connect(settings.kubeconfig) as api:
-        server = WebhookServer(injected, client, api)
+        server = WebhookServer(injected, client, api, _plugins(settings))
         if await _before(server.start(), ended):
             await _before(server.run(), ended)
         await server.stop()
     await client.close()
+
+
+def _plugins(settings: Settings) -> HooksClient | None:
+    return HooksClient(settings.hooks_socket) if settings.hooks else None
 
 
 async def hooks(settings: Settings) -> None:

@@ -1,9 +1,12 @@
 """What is refused before it is stored, and what is none of our business."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from plait_controlplane.admission.judge import judge
+from plait_controlplane.admission.judge import ask, judge, shown
+from plait_controlplane.hooks.answers import Away, Failure, Judged, Said
+from plait_sdk.control import Resource
 
 PARENT = {"group": "", "kind": "Service", "name": "reviews"}
 GATEWAY = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "edge"}
@@ -66,3 +69,45 @@ def test_what_may_be_stored(given: dict[str, Any]) -> None:
 )
 def test_what_is_refused_names_the_field(given: dict[str, Any], reason: str) -> None:
     assert reason in "; ".join(judge(given))
+
+
+class Plugins:
+    """Say what they are told to."""
+
+    def __init__(self, answer: Judged | None) -> None:
+        self.answer = answer
+
+    async def judge(self, resources: Sequence[Resource]) -> list[Judged]:
+        if self.answer is None:
+            raise Away("nobody is there")
+        return [self.answer for _ in resources]
+
+
+@pytest.mark.parametrize(
+    ("answer", "refused", "notes"),
+    [
+        (Judged(), [], []),
+        (
+            Judged(None, (Said("owner", "metadata", "no owner", "error"), Said("owner", "spec", "odd", "note"))),
+            ["RefusedByPlugin metadata: owner: no owner"],
+            ["spec: owner: odd"],
+        ),
+        (Judged(failures=(Failure("owner", "validate", "fell"),)), ["PluginFailed owner: validate: fell"], []),
+        (Judged(failures=(Failure("owner", "validate", "fell", is_open=True),)), [], []),
+        (None, ["PluginFailed: nobody is there"], []),
+    ],
+)
+async def test_plugins_refuse_too_and_so_does_their_silence(
+    answer: Judged | None, refused: list[str], notes: list[str]
+) -> None:
+    resource = shown(policy(action="Deny", rules=[{}]))
+    assert resource is not None
+    assert await ask(Plugins(answer), resource) == (refused, notes)
+
+
+def test_plugins_are_shown_what_the_user_wrote_of_objects_of_ours() -> None:
+    resource = shown(route([PARENT]))
+    assert resource is not None
+    assert (resource.kind, resource.namespace, resource.name) == ("HTTPRoute", "shop", "reviews")
+    assert (resource.body["metadata"], "status" in resource.body) == ({"name": "reviews", "namespace": "shop"}, False)
+    assert shown(route([GATEWAY])) is None

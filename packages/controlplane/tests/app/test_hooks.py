@@ -5,13 +5,16 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import grpc
+import grpc.aio
 import house_plugins
 import pytest
 from plait_sdk.contracts import discovery_pb2, endpoint_pb2, resource_pb2
-from serving import OBJECTS, Serve
+from serving import OBJECTS, Channel, Serve, enrol
 
 OWNED = OBJECTS.replace("namespace: shop}\nspec: {selector", "namespace: shop, labels: {owner: shop}}\nspec: {selector")
 FAR = """
@@ -166,3 +169,18 @@ async def test_a_file_of_hooks_that_says_nothing_ends_the_start_with_its_place(s
     code, error = await serve.fails("--hooks", str(file))
     assert code == 1
     assert f'{file}:2:26: plugins[0].onErorr: unknown field "onErorr"; did you mean "onError"?' in error
+
+
+async def test_a_plugin_refuses_a_certificate_and_shortens_another(
+    serve: Serve, tmp_path: Path, connect: Channel
+) -> None:
+    workload = OWNED.split("---")[1].replace("stock-1", "closed-1").replace("8080", "8081")
+    closed = workload.replace("serviceAccount: stock", "serviceAccount: closed")
+    serve.file.write_text(f"{OWNED.replace('serviceAccount: stock', 'serviceAccount: short')}---{closed}")
+    await serve.start("--hooks", str(house_plugins.hooks_file(tmp_path / "hooks.yaml", "issues")))
+    leaf = (await enrol(serve, connect)).chain[0]
+    assert leaf.not_valid_after_utc - leaf.not_valid_before_utc < timedelta(minutes=5)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await enrol(serve, connect, "shop/closed-1")
+    assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert refused.value.details() == "plugin issues: not today"

@@ -7,30 +7,20 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import grpc
-import grpc.aio
 import httpx
 import pytest
-from cryptography import x509
-from plait_controlplane.identity.credentials import KeyPair, new_key, request
-from plait_controlplane.identity.join_token import fingerprint
+from plait_controlplane.identity.credentials import KeyPair
 from plait_sdk.contracts import (
     discovery_pb2,
     discovery_pb2_grpc,
     endpoint_pb2,
-    identity_pb2,
-    identity_pb2_grpc,
     resource_pb2,
 )
-from serving import OBJECTS, TIMEOUT_SECONDS, Serve
-
-Channel = Callable[..., Awaitable[grpc.aio.Channel]]
-
-OWN = "spiffe://cluster.local/ns/plait-system/sa/plait-controlplane"
+from serving import OBJECTS, OWN, TIMEOUT_SECONDS, Channel, Serve, enrol
 
 
 def listens(path: Path) -> bool:
@@ -44,19 +34,6 @@ async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
     serve = Serve(tmp_path)
     yield serve
     await serve.stop()
-
-
-async def enrol(serve: Serve, connect: Channel, workload: str = "shop/stock-1") -> KeyPair:
-    """As a proxy does that knows its token alone."""
-    token = (await serve.ask("/v1/join-tokens", workload=workload))["token"]
-    payload = token.split(".")[1]
-    said = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    root = x509.load_pem_x509_certificate((serve.state / "ca" / "root.pem").read_bytes())
-    assert said["roots"] == [fingerprint(root)]
-    stub: Any = identity_pb2_grpc.IdentityStub(await connect(said["identity"], [root], OWN))
-    key = new_key()
-    signed = await stub.Sign(identity_pb2.SignRequest(csr=request(key), workload=workload, join_token=token))
-    return KeyPair(key, tuple(map(x509.load_der_x509_certificate, signed.chain)), (root,))
 
 
 async def watch(serve: Serve, connect: Channel, pair: KeyPair, **hello: Any) -> Any:

@@ -117,6 +117,18 @@ class Hangs(plait.Plugin[Config]):
             threading.Event().wait()
 
 
+class Issues(plait.Plugin[Config]):
+    """Says who gets a certificate, by the service account."""
+
+    @plait.hookimpl
+    def issue_identity(self, request):
+        answers = {"closed": plait.Deny("not today"), "short": plait.Lifetime(60), "long": plait.Lifetime(10**9)}
+        answers |= {"reply": plait.Reply(), "nothing": plait.Lifetime(0), "fine": plait.Continue()}
+        if request.service_account == "raises":
+            raise ZeroDivisionError("no")
+        return answers.get(request.service_account)
+
+
 class Finds(plait.Plugin[Config]):
     """Endpoints from a file of JSON."""
 
@@ -145,8 +157,8 @@ class Requests(plait.Plugin[Config]):
 '''
 
 CLASSES = (
-    "Owner", "Defaults", "Spoils", "Renames", "Raises", "Junk", "Exits", "Loops", "Waits", "Hangs", "Finds", "Wrong",
-    "Requests",
+    "Owner", "Defaults", "Spoils", "Renames", "Raises", "Junk", "Exits", "Loops", "Waits", "Hangs", "Issues",
+    "Finds", "Wrong", "Requests",
 )  # fmt: skip
 
 

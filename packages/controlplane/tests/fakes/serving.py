@@ -4,13 +4,24 @@ Used by tests of whole control planes.
 """
 
 import asyncio
+import base64
+import json
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import grpc.aio
 import httpx
+from cryptography import x509
+from plait_controlplane.identity.credentials import KeyPair, new_key, request
+from plait_controlplane.identity.join_token import fingerprint
+from plait_sdk.contracts import identity_pb2, identity_pb2_grpc
+
+Channel = Callable[..., Awaitable[grpc.aio.Channel]]
+
+OWN = "spiffe://cluster.local/ns/plait-system/sa/plait-controlplane"
 
 # A start imports gRPC and FastAPI in two processes on a machine that may be busy with other tests.
 TIMEOUT_SECONDS = 60.0
@@ -116,3 +127,16 @@ def alive(number: int) -> bool:
         return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+async def enrol(serve: Serve, connect: Channel, workload: str = "shop/stock-1") -> KeyPair:
+    """As a proxy does that knows its token alone."""
+    token = (await serve.ask("/v1/join-tokens", workload=workload))["token"]
+    payload = token.split(".")[1]
+    said = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    root = x509.load_pem_x509_certificate((serve.state / "ca" / "root.pem").read_bytes())
+    assert said["roots"] == [fingerprint(root)]
+    stub: Any = identity_pb2_grpc.IdentityStub(await connect(said["identity"], [root], OWN))
+    key = new_key()
+    signed = await stub.Sign(identity_pb2.SignRequest(csr=request(key), workload=workload, join_token=token))
+    return KeyPair(key, tuple(map(x509.load_der_x509_certificate, signed.chain)), (root,))

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 from objectstore import Object, ObjectStore
+from plait_controlplane.hooks.answers import Judged, Said
 from plait_controlplane.identity.authority import Authority, create_root, utc_now
 from plait_controlplane.identity.internal import Client
 from plait_controlplane.identity.join_token import fingerprint
@@ -20,6 +21,7 @@ from plait_controlplane.identity.proof import Mesh
 from plait_controlplane.identity.server import SignerServer
 from plait_controlplane.identity.signer import Signer
 from plait_controlplane.webhooks.server import CONFIGURATIONS, NAME, OURS, Hooks, WebhookServer, differences
+from plait_sdk.control import Resource
 
 POD = {"metadata": {"name": "web"}, "spec": {"containers": [{"name": "app", "image": "i"}]}}
 
@@ -32,6 +34,18 @@ def configurations() -> dict[str, Object]:
     return found
 
 
+class Plugins:
+    """Say the same of every object."""
+
+    def __init__(self) -> None:
+        self.said: tuple[Said, ...] = ()
+        self.asked: list[Resource] = []
+
+    async def judge(self, resources: Sequence[Resource]) -> list[Judged]:
+        self.asked += resources
+        return [Judged(said=self.said) for _ in resources]
+
+
 @dataclass
 class Running:
     """The process, as tasks of this one."""
@@ -40,6 +54,7 @@ class Running:
     authority: Authority
     server: WebhookServer
     address: str
+    plugins: Plugins
 
     def bundles(self) -> set[str]:
         paths = [f"{CONFIGURATIONS}/{kind}/{name}" for kind, name in OURS]
@@ -97,9 +112,10 @@ async def running(tmp_path: Path, free_address: str) -> AsyncIterator[Running]:
     client = Client(tmp_path / "signer.sock")
     await client.tell(Mesh("shop.example", timedelta(hours=24)))
     async with store.serve() as api:
-        server = WebhookServer(Hooks(free_address, tmp_path, "plait/proxy:1", "cp:15012", "cp:15013"), client, api)
+        hooks, plugins = Hooks(free_address, tmp_path, "plait/proxy:1", "cp:15012", "cp:15013"), Plugins()
+        server = WebhookServer(hooks, client, api, plugins)
         await server.start()
-        yield Running(store, authority, server, free_address)
+        yield Running(store, authority, server, free_address, plugins)
         await server.stop()
     await client.close()
     await signer.stop()
@@ -134,6 +150,22 @@ async def test_an_object_is_judged(running: Running) -> None:
     answer = await running.review("/validate", {**policy, "spec": {"action": "Allow", "ruls": []}})
     assert (answer["allowed"], answer["status"]["code"]) == (False, 422)
     assert 'spec.ruls: unknown field "ruls"' in answer["status"]["message"]
+
+
+async def test_plugins_judge_what_our_own_rules_let_pass(running: Running) -> None:
+    policy = {"apiVersion": "plait.dev/v1alpha1", "kind": "AuthorizationPolicy", "metadata": {"name": "p"}}
+    sound = {**policy, "spec": {"action": "Allow", "rules": [{}]}}
+    running.plugins.said = (Said("owner", "metadata.labels", "write a team", "note"),)
+    answer = await running.review("/validate", sound)
+    assert (answer["allowed"], answer["warnings"]) == (True, ["metadata.labels: owner: write a team"])
+    running.plugins.said = (Said("owner", "metadata.labels", "no owner", "error"),)
+    answer = await running.review("/validate", sound)
+    assert (answer["allowed"], answer["status"]["code"]) == (False, 422)
+    assert answer["status"]["message"] == "plait: RefusedByPlugin metadata.labels: owner: no owner"
+    asked = len(running.plugins.asked)
+    await running.review("/validate", {**policy, "spec": {"action": "Allow", "ruls": []}})
+    await running.review("/validate", {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}})
+    assert len(running.plugins.asked) == asked
 
 
 @pytest.mark.parametrize("data", ["", "{}", "[]", '{"request": {}}', '{"request": {"uid": 7}}', "x" * 5_000_000])

@@ -7,7 +7,7 @@ as `Request` and answer with a `Verdict`. `plait_sdk.contracts` holds the contra
 
 from plait_sdk._native import check_pattern
 from plait_sdk.config import PluginConfig
-from plait_sdk.control import Check, Command, Endpoint, IdentityRequest, Panel, Problem, Resource, Watch
+from plait_sdk.control import Check, Command, Endpoint, IdentityRequest, Lifetime, Panel, Problem, Resource, Watch
 from plait_sdk.errors import ConfigError, DefinitionError, HookTimeout, LoadError, PluginError, UndeclaredError
 from plait_sdk.headers import Headers
 from plait_sdk.markers import ALL, Reads, Writes, buffer, hookimpl, peek, stream
@@ -45,6 +45,7 @@ __all__ = [
     "Headers",
     "HookTimeout",
     "IdentityRequest",
+    "Lifetime",
     "LoadError",
     "LogRecord",
     "Outcome",

@@ -66,6 +66,13 @@ class IdentityRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Lifetime:
+    """What `issue_identity` answers that grants a certificate for at most so many seconds."""
+
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """One line of `plait check`: whether something that the plugin needs is there, and what to do if not."""
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import pluggy
 
 from plait_sdk.calls import Phase
-from plait_sdk.control import Check, Command, IdentityRequest, Panel, Problem, Resource, Watch
+from plait_sdk.control import Check, Command, IdentityRequest, Lifetime, Panel, Problem, Resource, Watch
 from plait_sdk.headers import Headers
 from plait_sdk.markers import PROJECT
 from plait_sdk.types import (
@@ -436,8 +436,8 @@ class ControlPlane:
         """
 
     @hook(None, Combine.VERDICT)
-    def issue_identity(self, request: IdentityRequest) -> Verdict | None:
-        """Refuses a certificate that the mesh would give.
+    def issue_identity(self, request: IdentityRequest) -> Verdict | Lifetime | None:
+        """Refuses a certificate that the mesh would give, or grants it for a shorter time. It cannot grant more.
 
         When: a workload asks for a certificate.
         How often: once per request for one.
@@ -453,7 +453,7 @@ class ControlPlane:
     def checks(self) -> Iterable[Check] | None:
         """Says whether what the plugin needs is there.
 
-        When: `plait check` runs.
+        When: `plait check --hooks` runs.
         How often: once.
         Changes: nothing.
 
@@ -467,7 +467,7 @@ class ControlPlane:
     def commands(self) -> Iterable[Command] | None:
         """Gives verbs to the command `plait`.
 
-        When: `plait` starts.
+        When: `plait` is asked for a verb that is not its own, or for its help, and PLAIT_HOOKS names the plugin.
         How often: once.
         Changes: the verbs of `plait`.
 
@@ -545,9 +545,6 @@ NOT_CALLED = {
     "on_data": True,
     "span_attributes": False,
     "metrics_tick": False,
-    "issue_identity": True,
-    "checks": False,
-    "commands": False,
     "panels": False,
 }
 """Hooks that a mesh does not call yet, and whether a plugin that has one is refused: one that decides must not be

@@ -51,6 +51,14 @@ class Judged:
         return cls(data["body"], said, tuple(Failure(**one) for one in data["failures"]))
 
 
+@dataclass(frozen=True)
+class Permit:
+    """What plugins say of a certificate: `refused` is why there is none, empty = granted for `lifetime_seconds`."""
+
+    refused: str
+    lifetime_seconds: int
+
+
 @dataclass
 class PluginState:
     """One plugin of the control plane, for `plait status`."""

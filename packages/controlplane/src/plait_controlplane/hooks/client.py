@@ -15,9 +15,9 @@ from typing import Any
 
 import grpc
 import grpc.aio
-from plait_sdk.control import Resource
+from plait_sdk.control import IdentityRequest, Resource
 
-from plait_controlplane.hooks.answers import Away, Judged, PluginState
+from plait_controlplane.hooks.answers import Away, Judged, Permit, PluginState
 from plait_controlplane.hooks.host import SERVICE, UNBOUNDED, dump
 from plait_controlplane.resources.discovered import Discovered
 
@@ -26,6 +26,8 @@ LOG = logging.getLogger(__name__)
 # Longer than all plugins together may take with one batch is nobody waiting; a hook has its own deadline before that.
 JUDGE_SECONDS = 60.0
 STATE_SECONDS = 2.0
+# Proxies wait for 10 s.
+PERMIT_SECONDS = 8.0
 RETRY_SECONDS = 0.5
 # How long a start waits for the process of the hooks, and for its first report of endpoints.
 START_SECONDS = 10.0
@@ -44,11 +46,15 @@ class Client:
             ],
         )  # fmt: skip
 
-    async def judge(self, resources: Sequence[Resource]) -> list[Judged]:
+    async def judge(self, resources: Sequence[Resource], seconds: float = JUDGE_SECONDS) -> list[Judged]:
         """One answer for each object; raises Away."""
         asked = [asdict(one) for one in resources]
-        answer = await self.ask("Judge", {"resources": asked}, JUDGE_SECONDS)
+        answer = await self.ask("Judge", {"resources": asked}, seconds)
         return [Judged.from_json(one) for one in answer["judged"]]
+
+    async def permit(self, request: IdentityRequest) -> Permit:
+        """Whether a certificate is given, and for how long; raises Away."""
+        return Permit(**await self.ask("Permit", asdict(request), PERMIT_SECONDS))
 
     async def state(self) -> list[PluginState]:
         """How each plugin is; raises Away."""

@@ -16,9 +16,9 @@ from typing import Any
 
 import grpc
 import grpc.aio
-from plait_sdk.control import Resource
+from plait_sdk.control import IdentityRequest, Resource
 
-from plait_controlplane.hooks import discovering
+from plait_controlplane.hooks import asking, discovering
 from plait_controlplane.hooks.discovering import Reports
 from plait_controlplane.hooks.enabled import Enabled
 from plait_controlplane.hooks.runner import Runner
@@ -31,6 +31,7 @@ Answer = dict[str, Any]
 # A loop that did not turn for so long is held by a hook that keeps the interpreter to itself.
 HUNG_SECONDS = 15.0
 LOOK_SECONDS = 1.0
+STOP_SECONDS = 1.0
 UNBOUNDED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
 
@@ -47,6 +48,7 @@ class Host:
         self._epoch = uuid.uuid4().hex
         self._changed = asyncio.Condition()
         self._edition = 0
+        self._ended = False
         self._reports = Reports(self._reported)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._server: grpc.aio.Server | None = None
@@ -72,8 +74,10 @@ class Host:
     async def stop(self) -> None:
         """Ends the server; plugins end with the process."""
         faulthandler.cancel_dump_traceback_later()
+        self._ended = True
+        await self._tell()
         if self._server is not None:
-            await self._server.stop(0)
+            await self._server.stop(STOP_SECONDS)
 
     async def _look(self) -> None:
         while True:
@@ -93,7 +97,7 @@ class Host:
             self._changed.notify_all()
 
     def _handler(self) -> "grpc.GenericRpcHandler[Any, Any]":
-        unary = {"Judge": self._judge, "State": self._state}
+        unary = {"Judge": self._judge, "Permit": self._permit, "State": self._state}
         methods: dict[str, Any] = {
             name: grpc.unary_unary_rpc_method_handler(method, json.loads, dump) for name, method in unary.items()
         }
@@ -104,12 +108,15 @@ class Host:
         judged = await self._runner.judge([Resource(**one) for one in asked["resources"]])
         return {"epoch": self._epoch, "judged": [one.to_json() for one in judged]}
 
+    async def _permit(self, asked: Answer, context: "grpc.aio.ServicerContext[Any, Any]") -> Answer:
+        return asdict(await asking.permit(self._runner, IdentityRequest(**asked)))
+
     async def _state(self, asked: Answer, context: "grpc.aio.ServicerContext[Any, Any]") -> Answer:
         return {"epoch": self._epoch, "plugins": [asdict(part.state) for part in self._runner.parts]}
 
     async def _discover(self, asked: Answer, context: "grpc.aio.ServicerContext[Any, Any]") -> AsyncIterator[Answer]:
         """Everything at first, and again after each change."""
-        while True:
+        while not self._ended:
             edition = self._edition
             yield {"epoch": self._epoch, "found": self._reports.facts()}
             async with self._changed:

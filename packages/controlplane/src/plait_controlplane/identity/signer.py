@@ -5,13 +5,16 @@ Called by `server`. Holds the authority; every request ends in a certificate or 
 
 import logging
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
 from cryptography import x509
 from opentelemetry import metrics, trace
 from plait_sdk.contracts import identity_pb2
+from plait_sdk.control import IdentityRequest
 
+from plait_controlplane.hooks.answers import Away, Permit
 from plait_controlplane.identity import join_token, service_account
 from plait_controlplane.identity.authority import Authority
 from plait_controlplane.identity.credentials import KeyPair, der, new_key
@@ -27,6 +30,9 @@ SIGNED = metrics.get_meter(__name__).create_counter(
 LONGEST_TOKEN_SECONDS = 86400
 # The control plane renews at half of this; it is never asked to outlive a mesh's own setting of a day.
 OWN_LIFETIME = timedelta(hours=24)
+
+
+Grant = Callable[[IdentityRequest], Awaitable[Permit]]
 
 
 class NotToldYet(Exception):
@@ -45,11 +51,20 @@ class Signed:
 class Signer:
     """Signs for one mesh. `tell` says which; until then nothing is signed."""
 
-    def __init__(self, authority: Authority, address: str, review: service_account.Review | None = None) -> None:
-        """`address` is "host:port" of the server, for join tokens; `review` asks a cluster whose a token is."""
+    def __init__(
+        self,
+        authority: Authority,
+        address: str,
+        review: service_account.Review | None = None,
+        grant: Grant | None = None,
+    ) -> None:
+        """`address` is "host:port" of the server, for join tokens; `review` asks a cluster whose a token is; `grant`
+        asks plugins about each certificate of a workload.
+        """
         self.authority = authority
         self.address = address
         self._review = review
+        self._grant = grant
         self._mesh: Mesh | None = None
 
     @property
@@ -70,7 +85,9 @@ class Signer:
         with TRACER.start_as_current_span("sign", attributes={"workload": request.workload, "proof": proof}):
             try:
                 identity = await self._prove(request)
-                signed = self._leaf(identity, request.csr, self.mesh.lifetime)
+                public_key(request.csr)  # plugins are not asked about what will be refused anyway
+                lifetime = await self._granted(identity, request.workload, proof)
+                signed = self._leaf(identity, request.csr, lifetime)
             except Refused as refused:
                 SIGNED.add(1, {"proof": proof, "outcome": refused.fault.value})
                 LOG.warning("no certificate workload=%r proof=%s: %s", request.workload[:80], proof, refused.reason)
@@ -128,6 +145,22 @@ class Signer:
             raise Refused(Fault.UNPROVEN, "this mesh is on no cluster: send a join token")
         public_key(request.csr)  # the API server is not asked for what will be refused anyway
         return service_account.identity(mesh, request.workload, await self._review(request.service_account_token))
+
+    async def _granted(self, identity: SpiffeId, workload: str, proof: str) -> timedelta:
+        """How long the certificate may live; never longer than the mesh says. Raises Refused."""
+        lifetime = self.mesh.lifetime
+        if self._grant is None:
+            return lifetime
+        seconds = int(lifetime.total_seconds())
+        attributes = {"workload": workload, "proof": proof}
+        asked = IdentityRequest(str(identity), identity.namespace, identity.account, seconds, attributes)
+        try:
+            permit = await self._grant(asked)
+        except Away as error:
+            raise Refused(Fault.FORBIDDEN, f"nobody could say whether it may have one: {error}") from error
+        if permit.refused:
+            raise Refused(Fault.FORBIDDEN, permit.refused)
+        return min(lifetime, timedelta(seconds=permit.lifetime_seconds))
 
     def _leaf(self, identity: SpiffeId, csr: bytes, lifetime: timedelta) -> Signed:
         key = public_key(csr)

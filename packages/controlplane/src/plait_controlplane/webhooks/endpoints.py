@@ -13,8 +13,9 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from opentelemetry import metrics
 
-from plait_controlplane.admission.judge import judge
+from plait_controlplane.admission.judge import ask, judge, shown
 from plait_controlplane.apiserver import ApiError
+from plait_controlplane.hooks.answers import Judge
 from plait_controlplane.injection.pod import Outcome, Refused, inject
 from plait_controlplane.injection.template import Template
 
@@ -36,8 +37,8 @@ class Unreadable(Exception):
     """What came is no AdmissionReview."""
 
 
-def create(template: Callable[[], Template], labels: Labels) -> FastAPI:
-    """The application. `template` says how proxies are started now."""
+def create(template: Callable[[], Template], labels: Labels, plugins: Judge | None = None) -> FastAPI:
+    """The application. `template` says how proxies are started now; `plugins` judge what our own rules let pass."""
     app = FastAPI(title="Plait webhooks", docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.get("/ready")
@@ -60,9 +61,12 @@ def create(template: Callable[[], Template], labels: Labels) -> FastAPI:
     @app.post("/validate")
     async def validate(request: Request) -> JSONResponse:
         asked = await _read(request)
-        problems = judge(asked.get("object") or {})[:MOST_PROBLEMS]
+        given = asked.get("object") or {}
+        problems, notes = judge(given)[:MOST_PROBLEMS], list[str]()
+        if not problems and plugins is not None and (resource := shown(given)) is not None:
+            problems, notes = await ask(plugins, resource)
         if not problems:
-            return _answer("validate", asked, {"allowed": True})
+            return _answer("validate", asked, {"allowed": True, **({"warnings": notes} if notes else {})})
         message = "plait: " + "; ".join(problems)
         return _answer("validate", asked, {"allowed": False, "status": {"code": 422, "message": message}})
 

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from plait_controlplane.api.serving import ApiServer as HttpServer
 from plait_controlplane.api.serving import tcp
 from plait_controlplane.apiserver import ApiError, ApiServer, Object
+from plait_controlplane.hooks.answers import Judge
 from plait_controlplane.identity.https import ServedLeaf
 from plait_controlplane.identity.internal import Away, Client
 from plait_controlplane.identity.join_token import fingerprint
@@ -46,8 +47,10 @@ class Hooks:
 class WebhookServer:
     """Use: `start`, `run`, later `stop`."""
 
-    def __init__(self, hooks: Hooks, signer: Client, api: ApiServer) -> None:
+    def __init__(self, hooks: Hooks, signer: Client, api: ApiServer, plugins: Judge | None = None) -> None:
+        """`plugins` judge what is to be stored, beside the rules of ours."""
         self._hooks = hooks
+        self._plugins = plugins
         self._leaf = ServedLeaf(signer, NAME, hooks.folder / "webhooks.pem")
         self._api = api
         self._template: Template | None = None
@@ -60,7 +63,9 @@ class WebhookServer:
             if await self._follow():
                 break
             await asyncio.sleep(RETRY_SECONDS)
-        self._server = HttpServer(create(self._now, self._labels), tcp(self._hooks.listen), self._leaf.context)
+        self._server = HttpServer(
+            create(self._now, self._labels, self._plugins), tcp(self._hooks.listen), self._leaf.context
+        )
         await self._server.start()
         await self._publish()
         LOG.info("webhooks listen=%s", self._hooks.listen)
