@@ -1,6 +1,9 @@
-"""Plugins that look at bodies and trailers; attached by test_bodies.py."""
+"""Plugins that look at bodies, trailers and connections; attached by test_bodies.py and test_connections.py."""
+
+import logging
 
 import plait_sdk as plait
+from pydantic import Field
 
 PEEK_BYTES = 8
 
@@ -64,3 +67,28 @@ class Trails(plait.Plugin[plait.PluginConfig]):
         """Changes them."""
         trailers["x-seal"] = f"{','.join(sorted(trailers))}={trailers.get('x-sum')}"
         del trailers["x-sum"]
+
+
+class DoorConfig(plait.PluginConfig):
+    """`closed_to` are service accounts."""
+
+    closed_to: list[str] = Field(default_factory=list)
+
+
+class Door(plait.Plugin[DoorConfig]):
+    """Judges connections by who calls and what is called, and tells how they ended."""
+
+    reads = plait.Reads(peer=True, destination=True)
+
+    @plait.hookimpl
+    def on_connect(self, peer: plait.Peer, destination: plait.Destination) -> plait.Verdict | None:
+        """Lets it in or not."""
+        if peer.service_account in self.config.closed_to:
+            return plait.Deny(f"{peer.identity} may not call {destination.service}")
+        return None
+
+    @plait.hookimpl
+    def on_disconnect(self, connection: plait.Connection, outcome: plait.Outcome) -> None:
+        """Tells it."""
+        told = f"{connection.peer.service_account} {connection.destination.service}"
+        logging.getLogger(__name__).info("ended %s in %d out %d", told, outcome.bytes_in, outcome.bytes_out)
