@@ -89,6 +89,20 @@ def test_a_body_may_be_refused_at_any_piece(clean: Mesh) -> None:
     assert clean.call(body=b"abc").status_code == 200
 
 
+def test_a_body_that_is_only_read_keeps_its_length_both_ways(clean: Mesh) -> None:
+    attach(clean, "reads")
+    until(lambda: clean.call(body=b"abc!").status_code == 422, "the plugin is live")
+    for body in (b"abc", b"x" * LARGE):
+        answer = clean.call(body=body)
+        fields = answer.json()["headers"]
+        assert (answer.json()["body"], fields.get("content-length")) == (body.decode(), str(len(body)))
+        assert "transfer-encoding" not in fields
+        assert answer.headers["content-length"] == str(len(answer.content))
+    assert clean.call(body=b"x" * LARGE + b"!").status_code == 422
+    assert chunked(clean, [b"abc", b"def"])[0] == 200
+    assert clean.received()["body"] == ""
+
+
 def test_trailers_are_read_changed_and_added(mesh: Mesh) -> None:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Trailing)
     threading.Thread(target=server.serve_forever, daemon=True).start()

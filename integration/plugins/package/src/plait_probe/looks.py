@@ -56,6 +56,21 @@ class Streams(plait.Plugin[plait.PluginConfig]):
         body.replace(body.data.upper() + (b"END" if body.last else b""))
 
 
+class Reads(plait.Plugin[plait.PluginConfig]):
+    """Reads every piece, changes none, and wants no more when it meets a `!`."""
+
+    reads = plait.Reads(body=plait.stream(), response_body=plait.stream())
+
+    @plait.hookimpl
+    def on_request_body(self, body: plait.Body) -> plait.Verdict | None:
+        """Reads it."""
+        return plait.Deny("no shouting", 422) if b"!" in body.data else None
+
+    @plait.hookimpl
+    def on_response_body(self, body: plait.Body) -> None:
+        """Reads it."""
+
+
 class Trails(plait.Plugin[plait.PluginConfig]):
     """Checks, changes and adds what follows a body."""
 

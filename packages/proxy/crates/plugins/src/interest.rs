@@ -111,6 +111,10 @@ pub struct ChainInterest {
     pub body: BodyInterest,
     /// The answer's body.
     pub response_body: BodyInterest,
+    /// Somebody may change the request's body.
+    pub changes_body: bool,
+    /// Somebody may change the answer's body.
+    pub changes_response_body: bool,
 }
 
 impl ChainInterest {
@@ -139,6 +143,8 @@ impl ChainInterest {
         self.destination |= reads.destination;
         self.candidates |= plugin.hooks.iter().any(|hook| hook == CHOOSES);
         self.trace |= reads.trace;
+        self.changes_body |= plugin.writes.body;
+        self.changes_response_body |= plugin.writes.response_body;
         self.body = self.body.max(reads.body.interest());
         self.response_body = self.response_body.max(reads.response_body.interest());
     }

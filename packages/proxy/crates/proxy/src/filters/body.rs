@@ -41,8 +41,10 @@ pub(super) async fn take(call: &mut Call, passing: &Passing) -> Result<(), Fault
     let (most, whole) = match wanted {
         BodyInterest::None => return Ok(()),
         BodyInterest::Stream => {
-            let framing = if framing == Framing::None { framing } else { Framing::Chunked };
-            call.wish = Wish::Answer { framing, expects_continue };
+            // Who only reads leaves it as long as it is.
+            if framing != Framing::None && passing.changes(Phase::RequestBody) {
+                call.wish = Wish::Answer { framing: Framing::Chunked, expects_continue };
+            }
             return Ok(());
         }
         BodyInterest::Peek(bytes) => (bytes, false),
@@ -121,7 +123,9 @@ pub(crate) async fn filtered(
     let (most, whole) = match passing.body(Phase::ResponseBody) {
         BodyInterest::None => return Ok(()),
         BodyInterest::Stream => {
-            (response.said.framing, response.said.length) = (Framing::Chunked, None);
+            if passing.changes(Phase::ResponseBody) {
+                (response.said.framing, response.said.length) = (Framing::Chunked, None);
+            }
             return Ok(());
         }
         BodyInterest::Peek(bytes) => (bytes, false),
@@ -148,6 +152,11 @@ impl Passing {
     /// The most that anybody wants to see of a body.
     fn body(&self, phase: Phase) -> BodyInterest {
         self.asked(phase).map(|passed| passed.body(phase)).max().unwrap_or_default()
+    }
+
+    /// Whether anybody may change a body.
+    fn changes(&self, phase: Phase) -> bool {
+        self.asked(phase).any(|passed| passed.changes(phase))
     }
 
     /// Whether the beginning of the request's body was read and must be sent.
@@ -183,6 +192,10 @@ impl Passing {
             self.keep(&verdict);
             match (verdict.body(), passed.body(phase)) {
                 (None, _) | (_, BodyInterest::None) => {}
+                (Some(_), _) if !passed.changes(phase) => {
+                    let plugin = passed.run.plugins.first().map(|plugin| plugin.name.clone()).unwrap_or_default();
+                    self.misdeed((passed, phase), &plugin, "it did not declare that it changes this body".into())?;
+                }
                 (Some(_), BodyInterest::Peek(_)) => {
                     let plugin = passed.run.plugins.first().map(|plugin| plugin.name.clone()).unwrap_or_default();
                     self.misdeed((passed, phase), &plugin, "it looks at the beginning of a body, and cannot change it".into())?;

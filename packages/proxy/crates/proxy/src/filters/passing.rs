@@ -55,6 +55,15 @@ impl Passed {
         self.chain.interest()
     }
 
+    /// Whether they may change a body.
+    pub(super) fn changes(&self, phase: Phase) -> bool {
+        match phase {
+            Phase::RequestBody => self.interest().changes_body,
+            Phase::ResponseBody => self.interest().changes_response_body,
+            _ => false,
+        }
+    }
+
     /// How much of a body they see, within what the user allows.
     pub(super) fn body(&self, phase: Phase) -> BodyInterest {
         let wanted = match phase {
