@@ -1,5 +1,5 @@
-//! One call that passes plugins: who is asked, and what they want kept from phase to phase. The same generation of them from its first phase to
-//! its last, whatever is loaded meanwhile.
+//! One call that passes plugins: who is asked, and what they want kept from phase to phase. The same chain from its first phase to its last; what is
+//! loaded meanwhile answers the phases that come after.
 
 use std::{
     cell::{Cell, RefCell},
