@@ -15,6 +15,20 @@ spec:
 """
 
 
+ROUTE = """---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: stock, namespace: shop}
+spec:
+  parentRefs: [{group: "", kind: Service, name: stock}]
+  rules:
+    - matches: [{path: {value: /cart}}]
+      sessionPersistence: {sessionName: cart, absoluteTimeout: 1h, cookieConfig: {lifetimeType: Permanent}}
+      backendRefs: [{name: stock, port: 80}]
+    - backendRefs: [{name: stock, port: 80}]
+"""
+
+
 def get(shop: Shop, path: str = "/", **headers: str) -> Answer:
     return ask(shop.ports["web_out"], f"http://stock{path}", headers)
 
@@ -46,6 +60,25 @@ def test_a_session_stays_with_its_instance(shop: Shop) -> None:
             assert (answer.json()["name"], "set-cookie" in answer.headers) == (name, False)
     told = shop.ask("explain", "GET", "http://stock/", "--from", "web-1")["balancing"]
     assert (told["sessions"], told["session_of"]) == ("cookie sid, for 3600s", None)
+
+
+def test_a_rule_brings_its_own_callers_back(shop: Shop) -> None:
+    enforce(shop, "  loadBalancer: {algorithm: RoundRobin}\n" + ROUTE)
+    answers = [get(shop, "/cart") for _ in range(2)]
+    homes = {answer.json()["name"]: answer.headers["set-cookie"] for answer in answers}
+    assert set(homes) == {"stock-1", "stock-2"}
+    for name, cookie in homes.items():
+        assert cookie.startswith("cart=")
+        assert cookie.endswith("; Path=/cart; Max-Age=3600; HttpOnly; SameSite=Lax")
+        for _ in range(4):
+            answer = get(shop, "/cart", cookie=cookie.partition(";")[0])
+            assert (answer.json()["name"], "set-cookie" in answer.headers) == (name, False)
+    assert all("set-cookie" not in get(shop, "/other").headers for _ in range(2))
+    told = shop.ask("explain", "GET", "http://stock/cart", "--from", "web-1")
+    assert told["balancing"]["sessions"] == "cookie cart, for 3600s"
+    assert ("sessionPersistence", "spec.rules[0].sessionPersistence") in {
+        (origin["field"], origin["path"]) for origin in told["limits"]["origins"]
+    }
 
 
 def test_calls_stay_in_the_zone_of_their_caller(shop: Shop) -> None:
