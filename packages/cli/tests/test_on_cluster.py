@@ -50,6 +50,7 @@ spec:
   parentRefs: [{{group: "", kind: Service, name: stock}}]
   rules: [{{backendRefs: [{{name: stokc, port: 80}}]}}]
 """
+FIELDS = ("authority", "endpoint", "reason", "object", "sent_bytes", "received_bytes")
 VIEWER = next(one["rules"] for one in rbac.roles() if one["metadata"]["name"] == "plait-viewer")
 
 
@@ -75,9 +76,17 @@ class Cluster:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.door = FrontDoor()
-        self.door.users = {"jane": VIEWER, "john": [], "lister": VIEWER[:1], "tokenless": VIEWER[:2]}
+        logs = {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]}
+        self.door.users = {
+            "jane": [*VIEWER, logs],
+            "logless": VIEWER,
+            "john": [],
+            "lister": VIEWER[:1],
+            "tokenless": VIEWER[:2],
+        }
         self.scraped = 0
         self.process: subprocess.Popen[bytes] | None = None
+        self._runners: list[web.AppRunner] = []
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever)
 
@@ -91,6 +100,7 @@ class Cluster:
             application.router.add_route("*", "/{path:.*}", handler)
             runner = web.AppRunner(application, shutdown_timeout=0.1)
             await runner.setup()
+            self._runners.append(runner)
             await web.TCPSite(runner, host, port).start()
             if not self.door.url:
                 self.door.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
@@ -136,9 +146,15 @@ class Cluster:
         if self.process is not None:
             self.process.terminate()
             self.process.wait(TIMEOUT_SECONDS)
-        asyncio.run_coroutine_threadsafe(self.door.disconnect(), self._loop).result(TIMEOUT_SECONDS)
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(TIMEOUT_SECONDS)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(TIMEOUT_SECONDS)
+        self._loop.close()
+
+    async def _end(self) -> None:
+        await self.door.disconnect()
+        for runner in self._runners:
+            await runner.cleanup()
 
     def kubeconfig(self, user: str) -> Path:
         file = self.folder / f"kubeconfig-{user}"
@@ -208,6 +224,25 @@ def test_lint_tells_what_is_wrong_on_the_cluster(cluster: Cluster) -> None:
     assert "1 problem in 2 objects of the cluster." in said
 
 
+def test_tap_reads_the_access_log_of_pods(cluster: Cluster) -> None:
+    called: dict[str, Any] = dict.fromkeys(FIELDS)
+    called |= {"time": "2026-11-24T10:00:00.000Z", "direction": "outbound", "source": "shop/stock-1"}
+    called |= {"destination": "shop/stock", "protocol": "http1", "method": "GET", "path": "/a", "status": 200}
+    called |= {"duration_ms": 1.5, "attempts": 1}
+    inbound = {**called, "direction": "inbound", "path": "/b"}
+    for expected, words in (("/a", ()), ("/b", ("--inbound",))):
+        cluster.door.logs["shop/stock-1"] = ["INFO listening", "{broken", json.dumps(called), json.dumps(inbound)]
+        code, said = cluster.plait("tap", "-n", "1", "-o", "json", "--for", str(TIMEOUT_SECONDS), *words)
+        assert code == 0, said
+        line = json.loads(said)
+        assert (line["path"], "account" in line) == (expected, False)
+
+
+def test_tap_without_the_right_to_logs_is_refused(cluster: Cluster) -> None:
+    code, said = cluster.plait("tap", "--for", str(TIMEOUT_SECONDS), user="logless")
+    assert (code, "you may not get pods/log in shop" in said, "--clusterrole=view" in said) == (1, True, True), said
+
+
 @pytest.mark.parametrize(
     ("user", "code", "words"),
     [
@@ -224,9 +259,8 @@ def test_a_right_that_is_missing_is_named(cluster: Cluster, user: str, code: int
 
 
 def test_what_reaches_the_control_plane_without_a_token_of_viewers_is_refused(cluster: Cluster) -> None:
-    cluster.door.made.clear()
     address = cluster.door.backends["https:plait-a:15014"]
-    for shown in ("", "jane", "made.for.9"):
+    for shown in ("", "jane", "never.made.here"):
         command = [
             "curl",
             "-sk",

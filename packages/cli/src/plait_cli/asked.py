@@ -56,6 +56,10 @@ class OnMachine:
         names = workloads or found_by_sockets(self.mesh)
         return [{"workload": name, "config": self._config(name)} for name in names]
 
+    def tap(self, workload: str) -> Iterator[bytes]:
+        """A line of the access log for each request that ends from now on; raises Unreachable at once."""
+        return Admin(self.mesh, workload).tap()
+
     def _config(self, name: str) -> dict[str, Any] | None:
         try:
             return Admin(self.mesh, name).config()
@@ -70,8 +74,9 @@ class OnCluster:
     """Between questions of one who waits: the API server has others to serve."""
 
     def __init__(self, kubeconfig: Path | None, context: str | None) -> None:
-        from plait_cli.on_cluster import ClusterApi  # late: what a mesh on this machine can do without
+        from plait_cli.on_cluster import ClusterApi, PodLogs  # late: what a mesh on this machine can do without
 
+        self._logs = PodLogs(kubeconfig, context)
         self.api = ClusterApi(kubeconfig, context)
         self.name = context or "of the cluster"
 
@@ -82,6 +87,10 @@ class OnCluster:
     def configs(self, workloads: Sequence[str]) -> list[dict[str, Any]]:
         """Nothing: their admin sockets are in their pods."""
         return []
+
+    def tap(self, workload: str) -> Iterator[bytes]:
+        """What its proxy writes to the log of its pod from now on; raises Failure when it is read."""
+        return self._logs.lines(workload)
 
 
 Asked = OnMachine | OnCluster

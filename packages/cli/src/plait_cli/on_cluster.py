@@ -7,7 +7,7 @@ makes for those who may have one. Must not print.
 
 import asyncio
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +26,7 @@ AUDIENCE, HEADER = "plait-api", "plait-authorization"
 TOKEN_SECONDS = 600
 RENEW_SECONDS = 300
 MOST_AT_ONCE = 8
+LOGS_HINT = "the ClusterRole view lets read logs: kubectl -n {} create rolebinding NAME --clusterrole=view --user=YOU"
 BIND_HINT = f"whoever may, lets you: kubectl -n {NAMESPACE} create rolebinding NAME --role={VIEWER} --user=YOU"
 
 
@@ -162,6 +163,39 @@ class ClusterApi(Api):
             return self._runner.run(work)
         except ApiError as error:
             raise told(error, "reach", "the cluster") from error
+
+
+class PodLogs:
+    """What proxies of pods write to their log: lines of the access log, where the Mesh turns it on, and others."""
+
+    def __init__(self, kubeconfig: Path | None, context: str | None) -> None:
+        self._where = (kubeconfig, context)
+
+    def lines(self, workload: str) -> Iterator[bytes]:
+        """Those that come from now on, until the pod is gone; blocks, and may be asked in a thread of its own.
+
+        Raises Failure where the cluster refuses.
+        """
+        namespace, _, name = workload.partition("/")
+        path = f"/api/v1/namespaces/{namespace}/pods/{name}/log"
+        query = {"container": "plait-proxy", "follow": "true", "tailLines": "0"}
+        with asyncio.Runner() as runner:
+            api = runner.run(ApiServer.connect(*self._where))
+            log = api.lines(path, query)
+            try:
+                while (line := runner.run(_next(log))) is not None:
+                    yield line
+            except ApiError as error:
+                if not error.is_away and error.status != 404:
+                    hint = LOGS_HINT.format(namespace)
+                    raise Failure(f"you may not get pods/log in {namespace}: {error.message}", hint) from error
+            finally:
+                runner.run(log.aclose())
+                runner.run(api.close())
+
+
+async def _next(lines: AsyncIterator[bytes]) -> bytes | None:
+    return await anext(lines, None)
 
 
 def told(error: ApiError, verb: str, resource: str) -> Failure:

@@ -139,6 +139,24 @@ class ApiServer:
             if answer is not None:
                 answer.response.close()
 
+    async def lines(self, path: str, query: Mapping[str, str]) -> AsyncGenerator[bytes]:
+        """Line after line of a text that goes on, such as the log of a pod, until it ends; raises ApiError."""
+        import aiohttp
+
+        limit = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT_SECONDS)
+        answer = None
+        try:
+            answer = await self._call("GET", path, (query, {"Accept": "*/*"}, None), limit)
+            if answer.status != 200:
+                _read(answer.status, answer.reason, await answer.read(), answer.headers)
+            async for line in answer.response.content:
+                yield line
+        except (TimeoutError, ValueError, aiohttp.ClientError, OSError) as error:
+            raise self._unreachable(error) from error
+        finally:
+            if answer is not None:
+                answer.response.close()
+
     async def _call(self, method: str, path: str, asked: tuple[Any, Any, Any], limit: Any) -> Any:
         query, headers, body = asked
         call = await self._client.param_serialize(

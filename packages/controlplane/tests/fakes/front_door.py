@@ -4,6 +4,7 @@ It makes tokens for accounts and reviews them, and passes requests on to pods: o
 the header by which it knew who asked. Used by tests of the command on a cluster.
 """
 
+import asyncio
 import ssl
 from typing import Any
 
@@ -26,6 +27,8 @@ class FrontDoor(FakeApiServer):
         """ "https:pod:port" -> "ip:port"; a pod that is not among them is away."""
         self.made: dict[str, tuple[str, list[str]]] = {}
         """Tokens of accounts: whose, and for whom."""
+        self.logs: dict[str, list[str]] = {}
+        """What the proxy of a pod, "namespace/name", writes to whoever follows its log; each line once."""
         self.passed: list[str] = []
         """Headers that a pod was shown, by name."""
 
@@ -37,6 +40,8 @@ class FrontDoor(FakeApiServer):
             return await super().answer(request)
         if token not in self.users:
             return _status(401, "Unauthorized")
+        if request.path.endswith("/log"):
+            return self._may(token, "get", "pods/log") or await self._log(request)
         match request.path.removeprefix(SYSTEM).split("/"):
             case ["pods"]:
                 return self._may(token, "list", "pods") or self._pods()
@@ -58,6 +63,16 @@ class FrontDoor(FakeApiServer):
             one for (kind, space, _), one in sorted(self.objects.items()) if (kind, space) == ("Pod", "plait-system")
         ]
         return web.json_response({"items": found})
+
+    async def _log(self, request: web.Request) -> web.StreamResponse:
+        assert dict(request.query) == {"container": "plait-proxy", "follow": "true", "tailLines": "0"}
+        _, _, _, namespace, _, name, _ = request.path.strip("/").split("/")
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for line in self.logs.pop(f"{namespace}/{name}", []):
+            await response.write(line.encode() + b"\n")
+        await asyncio.Event().wait()  # as a container that runs, and says no more
+        return response
 
     async def _make(self, request: web.Request, account: str) -> web.Response:
         audiences = (await request.json())["spec"]["audiences"]

@@ -1,18 +1,22 @@
-"""`plait tap`: each request as it ends, live, as the sidecars see it."""
+"""`plait tap`: each request as it ends, live, as the sidecars see it.
+
+On this machine they are asked themselves; on a cluster the logs of their pods are read, with the rights of the user.
+"""
 
 import json
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from rich.text import Text
 
-from plait_cli.client import Admin, Api, Unreachable, name_of
+from plait_cli.asked import Asked, ClusterOption, ContextOption, KubeconfigOption, OnCluster, reached
+from plait_cli.client import Unreachable, name_of
 from plait_cli.errors import UNREACHABLE, USAGE, Failure
-from plait_cli.meshes import Mesh, MeshOption, StateOption, find
+from plait_cli.meshes import MeshOption, StateOption
 from plait_cli.numbers import short
 from plait_cli.output import Format, OutputOption, console, milliseconds
 
@@ -20,6 +24,8 @@ from plait_cli.output import Format, OutputOption, console, milliseconds
 LOOK_AGAIN_SECONDS = 2.0
 # Lines that wait for a terminal that stands still; sidecars then tell how many were missed.
 MOST_WAITING = 10_000
+# Each pod that is looked at is a stream through the API server.
+MOST_PODS = 100
 
 Line = dict[str, Any]
 FromOption = Annotated[str, typer.Option("--from", "-f", help="Only of this caller: a Workload or service account.")]
@@ -41,21 +47,28 @@ def tap(
     seconds: SecondsOption = 0,
     mesh: MeshOption = None,
     state: StateOption = None,
+    cluster: ClusterOption = False,
+    kubeconfig: KubeconfigOption = None,
+    context: ContextOption = None,
     output: OutputOption = Format.table,
 ) -> None:
-    """Prints each request and connection when it ends, until Ctrl-C. With -o json a line of the access log each."""
+    """Prints each request and connection when it ends, until Ctrl-C. With -o json a line of the access log each.
+
+    On a cluster these are the lines that spec.telemetry.accessLog of the Mesh has proxies write to the logs of pods.
+    """
     wanted = matching(source, to, path, status_of(status), "inbound" if inbound else "outbound")
     show = show_json if output is Format.json else show_line
     shown = 0
     try:
-        for line in live(find(mesh, state), seconds):
-            if "missed" in line:
-                typer.echo(f"! {line['missed']} more ended than could be told", err=True)
-            elif wanted(line):
-                show(line)
-                shown += 1
-                if shown == count:
-                    return
+        with reached(mesh, state, cluster, kubeconfig, context) as target:
+            for line in live(target, source if not inbound else "", seconds):
+                if "missed" in line:
+                    typer.echo(f"! {line['missed']} more ended than could be told", err=True)
+                elif wanted(line):
+                    show(line)
+                    shown += 1
+                    if shown == count:
+                        return
     except KeyboardInterrupt:
         return
 
@@ -71,11 +84,13 @@ def status_of(text: str) -> range | None:
     raise Failure(f"--status {text} is no status", "write a number, 503, or a class, 5xx", USAGE)
 
 
-def matching(source: str, to: str, path: str, status: range | None, side: str) -> Callable[[Line], bool]:
-    """Whether a line is asked for; names match with or without their namespace, a service account its Workloads."""
+def named(full: str | None, wanted: str) -> bool:
+    """Whether a name is meant, with or without its namespace."""
+    return not wanted or (full is not None and wanted in (full, full.partition("/")[2]))
 
-    def named(full: str | None, wanted: str) -> bool:
-        return not wanted or (full is not None and wanted in (full, full.partition("/")[2]))
+
+def matching(source: str, to: str, path: str, status: range | None, side: str) -> Callable[[Line], bool]:
+    """Whether a line is asked for; a service account means its Workloads."""
 
     def wanted(line: Line) -> bool:
         if line["direction"] != side or not named(line["destination"], to):
@@ -89,45 +104,86 @@ def matching(source: str, to: str, path: str, status: range | None, side: str) -
     return wanted
 
 
-def live(mesh: Mesh, seconds: float) -> Iterator[Line]:
-    """What ends from now on at any sidecar, for so many seconds; 0 = without end. Raises Failure when none answers."""
-    lines: queue.Queue[Line] = queue.Queue(MOST_WAITING)
+class Refused(NamedTuple):
+    """A sidecar that the user may not look at."""
+
+    workload: str
+    failure: Failure
+
+
+def live(target: Asked, source: str, seconds: float) -> Iterator[Line]:
+    """What ends from now on at any sidecar, for so many seconds; 0 = without end. Raises Failure when none answers.
+
+    With a `source` only its sidecars are looked at.
+    """
+    lines: queue.Queue[Line | Refused] = queue.Queue(MOST_WAITING)
     looking: dict[str, threading.Thread] = {}
+    refused: set[str] = set()
     began = looked = time.monotonic()
-    look(mesh, lines, looking)
+    look(target, source, lines, looking, refused)
     if not looking:
         raise Failure("no sidecar answers", "plait status", UNREACHABLE)
     while not seconds or time.monotonic() < began + seconds:
         if time.monotonic() > looked + LOOK_AGAIN_SECONDS:
-            look(mesh, lines, looking)
+            look(target, source, lines, looking, refused)
             looked = time.monotonic()
         try:
-            yield lines.get(timeout=0.1)
+            line = lines.get(timeout=0.1)
         except queue.Empty:
             continue
+        if not isinstance(line, Refused):
+            yield line
+            continue
+        if line.workload in refused:
+            continue
+        refused.add(line.workload)
+        if refused >= looking.keys():
+            raise line.failure
+        typer.echo(f"! {line.workload} is not looked at: {line.failure.message}", err=True)
 
 
-def look(mesh: Mesh, lines: "queue.Queue[Line]", looking: dict[str, threading.Thread]) -> None:
-    """Begins to look at every sidecar that answers and is not looked at."""
-    for entry in Api(mesh).workloads():
-        name = name_of(entry)
-        if name in looking and looking[name].is_alive():
+def look(
+    target: Asked,
+    source: str,
+    lines: "queue.Queue[Line | Refused]",
+    looking: dict[str, threading.Thread],
+    refused: set[str],
+) -> None:
+    """Begins to look at every sidecar that answers and is not looked at. What is refused once is not tried again."""
+    found = {name_of(entry): f"{entry['namespace']}/{entry['service_account']}" for entry in target.api.workloads()}
+    chosen = {name: account for name, account in found.items() if named(name, source) or named(account, source)}
+    if isinstance(target, OnCluster) and len(chosen) > MOST_PODS:
+        raise Failure(f"{len(chosen)} pods are too many to look at", f"--from narrows it to {MOST_PODS}", USAGE)
+    for name, account in chosen.items():
+        if name in refused or (name in looking and looking[name].is_alive()):
             continue
         try:
-            view = Admin(mesh, name).tap()
+            view = target.tap(name)
         except Unreachable:
             continue
-        account = f"{entry['namespace']}/{entry['service_account']}"
-        looking[name] = threading.Thread(target=follow, args=(view, account, lines), daemon=True)
+        looking[name] = threading.Thread(target=follow, args=(view, name, account, lines), daemon=True)
         looking[name].start()
 
 
-def follow(view: Iterator[bytes], account: str, lines: "queue.Queue[Line]") -> None:
+def follow(view: Iterator[bytes], name: str, account: str, lines: "queue.Queue[Line | Refused]") -> None:
     """Hands on what one sidecar tells, until it is gone."""
-    for text in view:
+    try:
+        for text in view:
+            line = access_line(text)
+            if line is not None:
+                # What is called as inbound is the account already; outbound lines name the Workload.
+                lines.put({"account": account if line.get("direction") == "outbound" else None, **line})
+    except Failure as failure:
+        lines.put(Refused(name, failure))
+
+
+def access_line(text: bytes) -> Line | None:
+    """A line of the access log, or how many were missed; None for what else a log says."""
+    try:
         line = json.loads(text)
-        # What is called as inbound is the account already; outbound lines name the Workload.
-        lines.put({"account": account if line.get("direction") == "outbound" else None, **line})
+    except ValueError:
+        return None
+    return line if isinstance(line, dict) and ("direction" in line or "missed" in line) else None
 
 
 def show_json(line: Line) -> None:
