@@ -142,7 +142,7 @@ class Api:
 
     def hooks(self) -> list[dict[str, Any]]:
         """Every plugin of the control plane and how it is."""
-        return list(ask(self.socket, "/v1/hooks").json())
+        return list(self.ask("/v1/hooks").json())
 
     def proxies(self) -> list[dict[str, Any]]:
         """Every connected proxy with the generation it serves."""
