@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
+from plait_controlplane.hooks.configured import check_configs
 from plait_controlplane.hooks.enabled import read_enabled
 from plait_controlplane.hooks.judgement import Judgement, Reviewed
 from plait_controlplane.hooks.runner import Runner
@@ -44,7 +45,7 @@ def lint_directory(directory: Path, hooks: Path | None = None) -> LintReport:
         refused = {key: one for key, one in world.objects.items() if key not in reviewed.world.objects}
         world = world.with_objects({**reviewed.world.objects, **refused})
         problems = [*problems, *reviewed.problems]
-    found = sorted({*problems, *check(world)})
+    found = sorted({*problems, *check(world), *check_configs(world)})
     return LintReport(len(files(directory)), count, found)
 
 
