@@ -100,6 +100,8 @@ def print_status(facts: dict[str, Any]) -> None:
         line("objects", f"{len(facts['objects']) - bad} accepted" + (f", {bad} not in force as written" if bad else ""))
     if plugins := plugins_text(facts):
         line("plugins", plugins)
+    if hooks := hooks_text(facts):
+        line("hooks", hooks)
     # In a pod the port of the application is behind the redirection.
     beside = [] if "replicas" in facts else facts["workloads"]
     ports = sorted(f"{entry['address']}:{port['port']}" for entry in beside for port in entry["ports"])
