@@ -28,7 +28,7 @@ pub struct Proxy {
     log: Log,
     resources: Mutex<Resources>,
     demands: tokio::sync::Mutex<mpsc::UnboundedReceiver<Demand>>,
-    clock: mpsc::UnboundedSender<Duration>,
+    clock: mpsc::UnboundedSender<Turn>,
     running: watch::Receiver<bool>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
@@ -101,7 +101,7 @@ impl Proxy {
     pub async fn pass_time<T>(&self, step: Duration, done: impl Future<Output = T>) -> T {
         let turning = async {
             loop {
-                let _ = self.clock.send(step);
+                self.turns(step).await;
                 // It needs a moment of real time to see what is ready before the clock goes on.
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
@@ -114,8 +114,16 @@ impl Proxy {
 
     /// Turns the clock of its timers forward once, and gives it a moment of real time to see what is due.
     pub async fn passes(&self, by: Duration) {
-        let _ = self.clock.send(by);
+        self.turns(by).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+
+    /// Turns the clock and waits until it stands there: turns that pile up would pass in what a test does next.
+    async fn turns(&self, by: Duration) {
+        let (done, turned) = oneshot::channel();
+        if self.clock.send(Turn { by, done }).is_ok() {
+            let _ = turned.await;
+        }
     }
 
     /// As SIGTERM: begins the drain.
@@ -166,11 +174,18 @@ impl Drop for Proxy {
     }
 }
 
+/// A turn of the clock, and who waits for it.
+struct Turn {
+    by: Duration,
+    done: oneshot::Sender<()>,
+}
+
 /// Turns the clock of the worker's timers by hand.
-async fn turn(mut turns: mpsc::UnboundedReceiver<Duration>) {
-    while let Some(by) = turns.recv().await {
+async fn turn(mut turns: mpsc::UnboundedReceiver<Turn>) {
+    while let Some(Turn { by, done }) = turns.recv().await {
         tokio::time::pause();
         tokio::time::advance(by).await;
         tokio::time::resume();
+        let _ = done.send(());
     }
 }
