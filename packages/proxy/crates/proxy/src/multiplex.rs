@@ -30,8 +30,11 @@ use crate::{
     windows::{self, Counted, Streams, Window},
 };
 
-/// While there are requests, the peer is asked this often whether it is still there, and given as long to answer.
+/// While there are requests, another proxy is asked this often whether it is still there, and the peer given as long to answer.
 const PING_EVERY: Duration = Duration::from_secs(10);
+/// A process is asked this often: servers of gRPC end a connection on which pings come within five minutes of each other while they have nothing to
+/// say, as to a stream that waits for something to happen. Whether its machine is still there TCP asks every ten seconds.
+const PING_PROCESS_EVERY: Duration = Duration::from_secs(330);
 /// Connections to one place at a time: with all their streams in use, a request waits for one.
 const CONNECTIONS: usize = 16;
 /// A connection without requests is closed after this.
@@ -250,11 +253,12 @@ impl Live {
             pong = pings.ping(Ping::opaque()) => { pong?; }
         }
         let state: Rc<State> = Rc::default();
+        let every = if proof.identity.is_some() { PING_EVERY } else { PING_PROCESS_EVERY };
         let ended = {
             let (state, credit) = (state.clone(), credit.clone());
             async move {
                 tokio::select! {
-                    () = until_silent(pings, &state) => {}
+                    () = until_silent(pings, &state, every) => {}
                     () = credit.spent() => {}
                     () = distrusted => {}
                 }
@@ -305,14 +309,14 @@ async fn drive<S>(
 }
 
 /// Resolves when the peer no longer answers, or when nobody used the connection for long.
-async fn until_silent(mut pings: PingPong, state: &State) {
+async fn until_silent(mut pings: PingPong, state: &State, every: Duration) {
     let mut idle = Duration::ZERO;
     while idle < LONGEST_IDLE {
-        tokio::time::sleep(PING_EVERY).await;
+        tokio::time::sleep(every).await;
         // Also after requests that have ended: it may be that they waited in vain, and that the next one would.
         if !state.used.replace(state.busy.get() > 0) {
             // An idle peer is not asked.
-            idle += PING_EVERY;
+            idle += every;
             continue;
         }
         idle = Duration::ZERO;
@@ -329,7 +333,7 @@ mod tests {
     use super::*;
 
     /// A connection whose peer says nothing after its handshake.
-    async fn silent() -> Live {
+    async fn silent(identity: Option<Arc<SpiffeId>>) -> Live {
         let (near, far) = tokio::io::duplex(1 << 16);
         let (stop, stopped) = oneshot::channel::<()>();
         tokio::task::spawn_local(async move {
@@ -341,7 +345,7 @@ mod tests {
             // It stays open.
             std::future::pending::<()>().await;
         });
-        let live = Live::begin(near, Proof { identity: None, trust: 0 }, &Connections::default(), 1 << 16).await.unwrap();
+        let live = Live::begin(near, Proof { identity, trust: 0 }, &Connections::default(), 1 << 16).await.unwrap();
         stop.send(()).unwrap();
         live
     }
@@ -350,13 +354,17 @@ mod tests {
     async fn a_silent_peer_is_noticed_by_requests_that_ended_too() {
         let local = LocalSet::new();
         let connections = async {
-            for (requests, noticed) in [(0, false), (1, true)] {
-                let live = silent().await;
+            let proxy = || Some(Arc::new(SpiffeId::parse("spiffe://shop.example/ns/shop/sa/web").unwrap()));
+            let (soon, late) = (2 * PING_EVERY, PING_PROCESS_EVERY + PING_EVERY);
+            for (identity, requests, after, noticed) in
+                [(proxy(), 0, soon, false), (proxy(), 1, soon, true), (None, 1, soon, false), (None, 0, late, false), (None, 1, late, true)]
+            {
+                let live = silent(identity.clone()).await;
                 for _ in 0..requests {
                     drop(live.clone().stream().await.unwrap());
                 }
-                tokio::time::sleep(2 * PING_EVERY + Duration::from_secs(1)).await;
-                assert_eq!(live.state.ended.get(), noticed, "{requests} requests");
+                tokio::time::sleep(after + Duration::from_secs(1)).await;
+                assert_eq!(live.state.ended.get(), noticed, "{identity:?}, {requests} requests, {after:?}");
             }
         };
         local.run_until(connections).await;
