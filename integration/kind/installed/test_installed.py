@@ -137,9 +137,12 @@ def trust(shop: Shop, roots: str) -> None:
 
 def current(shop: Shop, pod: str) -> bool:
     """Whether the last call through a proxy was of the newest state of the mesh that the control plane put in force."""
-    logs = shop.cluster.kubectl(*SYSTEM, "logs", "-l", "app.kubernetes.io/component=controlplane", "--tail=200")
+    try:
+        logs = shop.cluster.kubectl(*SYSTEM, "logs", "-l", "app.kubernetes.io/component=controlplane", "--tail=200")
+    except Failed:  # a replica of an earlier roll went while it was asked
+        return False
     numbers = [int(line.split("generation=")[1].split()[0]) for line in logs.splitlines() if " generation=" in line]
-    return int(shop.log(pod)[-1]["generation"]) >= max(numbers)
+    return bool(numbers) and int(shop.log(pod)[-1]["generation"]) >= max(numbers)
 
 
 def lossless(answers: Counter[str]) -> None:
